@@ -1,0 +1,35 @@
+PYTHON ?= python3
+PROTOCOL ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: .venv demo test nightly bench lint clean
+
+.venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,report,dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/fedprivacy run examples/hospitals/job.toml $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+nightly: $(STAMP)
+	@bash .ci/extras
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m "nightly or not nightly"
+
+bench: $(STAMP)
+	@$(BIN)/python -m pytest benchmarks --benchmark-only
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+clean:
+	@rm -rf .venv build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,103 @@
+"""Federated learning in which the server sees only the sum, by a plan that every client checks.
+
+The public face: each name is imported from its room when it is first asked for, so that
+`import fedprivacy` costs nothing and needs no extra.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedprivacy.crypto.directory import Directory
+    from fedprivacy.crypto.identity import Identity
+    from fedprivacy.dp.clipping import Clip
+    from fedprivacy.dp.perunit import PerUnit
+    from fedprivacy.errors import (
+        BudgetExhausted,
+        ConfigurationError,
+        FedPrivacyError,
+        MissingExtra,
+        PeerError,
+        PolicyRefused,
+        Reason,
+        RoundAborted,
+    )
+    from fedprivacy.ledger.client_store import ClientStore
+    from fedprivacy.rounds import ClientPolicy, Guarantee, Plan, RoundPlan, RunRecord
+    from fedprivacy.secagg import Plain, SecAgg
+    from fedprivacy.vector.fixedpoint import FixedPoint, Weigh
+    from fedprivacy.vector.pipeline import Pipeline
+    from fedprivacy.wire import Transcript
+
+    __version__: str
+
+__all__ = [
+    "BudgetExhausted",
+    "ClientPolicy",
+    "ClientStore",
+    "Clip",
+    "ConfigurationError",
+    "Directory",
+    "FedPrivacyError",
+    "FixedPoint",
+    "Guarantee",
+    "Identity",
+    "MissingExtra",
+    "PeerError",
+    "PerUnit",
+    "Pipeline",
+    "Plain",
+    "Plan",
+    "PolicyRefused",
+    "Reason",
+    "RoundAborted",
+    "RoundPlan",
+    "RunRecord",
+    "SecAgg",
+    "Transcript",
+    "Weigh",
+    "__version__",
+]
+
+_ROOMS = {
+    "fedprivacy.crypto.directory": ("Directory",),
+    "fedprivacy.crypto.identity": ("Identity",),
+    "fedprivacy.dp.clipping": ("Clip",),
+    "fedprivacy.dp.perunit": ("PerUnit",),
+    "fedprivacy.errors": (
+        "BudgetExhausted",
+        "ConfigurationError",
+        "FedPrivacyError",
+        "MissingExtra",
+        "PeerError",
+        "PolicyRefused",
+        "Reason",
+        "RoundAborted",
+    ),
+    "fedprivacy.ledger.client_store": ("ClientStore",),
+    "fedprivacy.rounds": ("ClientPolicy", "Guarantee", "Plan", "RoundPlan", "RunRecord"),
+    "fedprivacy.secagg": ("Plain", "SecAgg"),
+    "fedprivacy.vector.fixedpoint": ("FixedPoint", "Weigh"),
+    "fedprivacy.vector.pipeline": ("Pipeline",),
+    "fedprivacy.wire": ("Transcript",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its room, once (PEP 562)."""
+    if name == "__version__":
+        value: Any = version("fedprivacy")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

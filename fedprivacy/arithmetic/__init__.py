@@ -1,0 +1,41 @@
+"""Pure functions on arrays of integers: residues, bit packing, secret sharing."""
+
+from fedprivacy.arithmetic.packing import pack, packed_size, unpack
+from fedprivacy.arithmetic.residues import (
+    MAX_BITS,
+    from_residues,
+    modulus_bits,
+    to_residues,
+    word_dtype,
+)
+from fedprivacy.arithmetic.shamir import (
+    PRIME,
+    combine,
+    lagrange_at_zero,
+    limbs_of,
+    reconstruct,
+    secret_from_limbs,
+    share_from_bytes,
+    share_to_bytes,
+    split,
+)
+
+__all__ = [
+    "MAX_BITS",
+    "PRIME",
+    "combine",
+    "from_residues",
+    "lagrange_at_zero",
+    "limbs_of",
+    "modulus_bits",
+    "pack",
+    "packed_size",
+    "reconstruct",
+    "secret_from_limbs",
+    "share_from_bytes",
+    "share_to_bytes",
+    "split",
+    "to_residues",
+    "unpack",
+    "word_dtype",
+]

@@ -1,0 +1,32 @@
+"""Thin labelled wrappers over pyca/cryptography, identities, and the signed directory."""
+
+from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
+from fedprivacy.crypto.agreement import KEY_BYTES, agree, public_key
+from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
+from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
+from fedprivacy.crypto.kdf import derive
+from fedprivacy.crypto.masks import MaskStream
+from fedprivacy.crypto.signing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from fedprivacy.crypto.suites import Suite
+
+__all__ = [
+    "CLIENT_ID_PATTERN",
+    "KEY_BYTES",
+    "MAX_ENTRIES",
+    "OVERHEAD_BYTES",
+    "PUBLIC_KEY_BYTES",
+    "SIGNATURE_BYTES",
+    "Directory",
+    "Enrolment",
+    "Identity",
+    "MaskStream",
+    "SigningKey",
+    "Suite",
+    "agree",
+    "check_client_id",
+    "derive",
+    "public_key",
+    "seal",
+    "unseal",
+    "verify",
+]

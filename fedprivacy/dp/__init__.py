@@ -1,0 +1,6 @@
+"""The stages with privacy meaning."""
+
+from fedprivacy.dp.clipping import Clip
+from fedprivacy.dp.perunit import PerUnit
+
+__all__ = ["Clip", "PerUnit"]

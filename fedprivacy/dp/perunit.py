@@ -1,0 +1,76 @@
+"""Many units at one client, each bounded on its own: a hospital's patients."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.randomness import Rng
+from fedprivacy.vector import BLOCK_VALUES, Stage, Update, VectorSpec, chain, check_whole
+
+__all__ = ["PerUnit"]
+
+_MANY = 1 << 32
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class PerUnit:
+    """Apply the stages to each unit's vector and sum the integers that they end in.
+
+    Takes `(units, length)` float64 with at most `max_units` rows and gives `(length,)` int64 and
+    the number of units as the weight; no units give zeros and weight 0. Adding, removing or
+    changing one unit changes the sum by that unit's integers alone, since each row's result
+    depends on no other. With one stage that draws randomness, equal for the same `rng` to encoding
+    the units one after the other. Works in blocks of rows of `BLOCK_VALUES` values (or one row):
+    what is held besides the input does not grow with the number of units.
+    """
+
+    stages: tuple[Stage, ...]
+    max_units: int
+
+    def __init__(self, *stages: Stage, max_units: int) -> None:
+        check_whole("PerUnit.max_units", max_units, 1, _MANY)
+        object.__setattr__(self, "stages", stages)
+        object.__setattr__(self, "max_units", max_units)
+
+    def _specs(self, spec: VectorSpec) -> tuple[VectorSpec, ...]:
+        unit = dataclasses.replace(spec, per_unit=True, max_units=self.max_units)
+        return chain(self.stages, unit)
+
+    def admit(self, spec: VectorSpec) -> VectorSpec:
+        if spec != VectorSpec(spec.length):
+            raise ConfigurationError(
+                "PerUnit must come first: move the stages before it into it, and none around it"
+            )
+        unit = self._specs(spec)[-1]
+        if not unit.integer:
+            raise ConfigurationError("PerUnit sums integers: put FixedPoint last in it")
+        return dataclasses.replace(
+            unit,
+            per_unit=False,
+            bound=self.max_units * int(unit.bound),
+            l2=None if unit.l2 is None else self.max_units * unit.l2,
+            max_weight=self.max_units,
+        )
+
+    def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
+        specs = self._specs(spec)
+        specs[0].check(update.values)
+        total = np.zeros(spec.length, dtype=np.int64)
+        step = max(1, BLOCK_VALUES // spec.length)
+        for start in range(0, len(update.values), step):
+            block = Update(update.values[start : start + step])
+            for stage, before in zip(self.stages, specs, strict=False):
+                block = stage.encode(block, before, rng=rng)
+            total += block.values.sum(axis=0)
+        return Update(total, len(update.values))
+
+    def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
+        for stage, before in reversed(list(zip(self.stages, self._specs(spec), strict=False))):
+            values = stage.decode(values, before)
+        return values

@@ -1,0 +1,208 @@
+# ruff: noqa: A002 - a round is called a round, as in every message and plan.
+"""What a client must never forget: whom it trusts, what it began, sent and answered.
+
+Every method commits durably before it returns, so that a caller who then lets bytes leave can die
+at any moment. Processes may share one store: each mark is a primary key, and exactly one of those
+who race for it succeeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, exc, insert, select, tuple_
+
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.ledger.storage import AnchoredFile, fact
+from fedprivacy.ledger.tables import answers, attempts, directories, facts, receipts, spent
+
+__all__ = ["ClientStore"]
+
+
+class ClientStore:
+    """One client's durable record, an SQLite file of mode 0600 (or `":memory:"`, for simulations).
+
+    `anchor` is the file that guards against rollback: by default one named after the store in the
+    user's folder for state (`fedprivacy.ledger.anchor` says what it cannot see). Raises
+    `ConfigurationError` when a path or a mode will not do and `PolicyRefused`
+    (`STORE_ROLLED_BACK`) when the store is older than its anchor; so does every method that
+    records.
+    """
+
+    def __init__(self, path: str | Path, *, anchor: Path | None = None) -> None:
+        self._file = AnchoredFile(path, anchor)
+
+    def close(self) -> None:
+        """Let go of the file; the store is of no use afterwards."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"ClientStore({str(self._file.path)!r})"
+
+    # --- whom this client trusts
+
+    def pin_authority(self, public_key: bytes) -> None:
+        """Trust this directory authority from now on, and no other: a pin is never replaced."""
+        with self._file.writing("authority", public_key) as connection:
+            pinned = fact(connection, "authority")
+            if pinned == public_key:
+                return
+            if pinned is not None:
+                raise ConfigurationError(
+                    f"authority = {public_key.hex()} where {pinned.hex()} is pinned: "
+                    "enrol with the new authority under a new identity and store"
+                )
+            connection.execute(insert(facts).values(name="authority", value=public_key))
+
+    def authority(self) -> bytes | None:
+        """The pinned authority's public key."""
+        with self._file.reading() as connection:
+            return fact(connection, "authority")
+
+    def observe_directory(self, epoch: int, digest: bytes) -> None:
+        """Record a directory; `DIRECTORY_STALE` or `DIRECTORY_MISMATCH` if a better one was seen.
+
+        Its signature was verified before: this keeps the epochs monotone and each epoch unique.
+        """
+        with self._file.writing("directory", _number(epoch), digest) as connection:
+            latest = select(directories).order_by(directories.c.epoch.desc()).limit(1)
+            seen = connection.execute(latest).first()
+            if seen is not None and epoch < seen.epoch:
+                raise PeerError(
+                    Reason.DIRECTORY_STALE, f"epoch {epoch} where {seen.epoch} was already seen"
+                )
+            if seen is not None and epoch == seen.epoch:
+                if digest != seen.digest:
+                    raise PeerError(
+                        Reason.DIRECTORY_MISMATCH, f"a second directory for epoch {epoch}"
+                    )
+                return
+            connection.execute(insert(directories).values(epoch=epoch, digest=digest))
+
+    # --- what it did in a round
+
+    def begin(
+        self, run_id: bytes, round: int, attempt: int, round_id: bytes, broadcast: bytes
+    ) -> None:
+        """Take part in one attempt at one round of a run; each only once, and only forwards.
+
+        `ROUND_SEEN` if this attempt was begun, or a later one at this round, or a later round of
+        this run; `ANSWERED` if this client answered an earlier attempt at this round.
+        """
+        where = f"round {round}, attempt {attempt}"
+        key = {"run_id": run_id, "round": round, "attempt": attempt}
+        record = _key_bytes(run_id, round, attempt)
+        with self._file.writing("begin", *record, round_id, broadcast) as connection:
+            seen = connection.execute(
+                select(attempts.c.round, attempts.c.attempt)
+                .where(attempts.c.run_id == run_id)
+                .where(tuple_(attempts.c.round, attempts.c.attempt) >= (round, attempt))
+                .limit(1)
+            ).first()
+            if seen is not None:
+                raise PeerError(
+                    Reason.ROUND_SEEN,
+                    f"{where} where round {seen.round}, attempt {seen.attempt} was begun",
+                )
+            if _answered(connection, run_id, round):
+                raise PeerError(Reason.ANSWERED, f"{where} where round {round} was answered")
+            row = {**key, "round_id": round_id, "broadcast": broadcast}
+            _insert_once(connection, attempts, row, Reason.ROUND_SEEN, f"{where} was begun")
+
+    def mark_spent(self, run_id: bytes, round: int, attempt: int) -> None:
+        """The input is about to leave; `SPENT` if it already did in this attempt."""
+        key = {"run_id": run_id, "round": round, "attempt": attempt}
+        with self._file.writing("spent", *_key_bytes(run_id, round, attempt)) as connection:
+            sent = f"the input of round {round}, attempt {attempt} was already sent"
+            _insert_once(connection, spent, key, Reason.SPENT, sent)
+
+    def mark_answered(
+        self,
+        run_id: bytes,
+        round: int,
+        attempt: int,
+        broadcast: bytes,
+        survivors: Sequence[str],
+        floor: int,
+    ) -> None:
+        """This client is about to sign, or unmask, for this survivor set: once a round.
+
+        `ANSWERED` if it did so in any attempt at the round. `SURVIVORS_OVERLAP` if, in any run, it
+        answered under the same broadcast for a set that differs from this one in at least one and
+        fewer than `floor` names: the two sums of the same updates would differ by a sum of fewer
+        than `floor` clients. Pairs of answers are compared, not combinations of more.
+        """
+        names = sorted(set(survivors))
+        record = (*_key_bytes(run_id, round, attempt), broadcast, *(n.encode() for n in names))
+        with self._file.writing("answered", *record) as connection:
+            again = f"round {round} was already answered"
+            if _answered(connection, run_id, round):
+                raise PeerError(Reason.ANSWERED, again)
+            _check_overlap(connection, broadcast, names, floor)
+            row = {"run_id": run_id, "round": round, "attempt": attempt}
+            row |= {"broadcast": broadcast, "survivors": json.dumps(names)}
+            _insert_once(connection, answers, row, Reason.ANSWERED, again)
+
+    def record_receipt(self, run_id: bytes, round: int, ledger_head: bytes) -> None:
+        """Keep the head of the server's ledger that came with a round's result.
+
+        A second, different head for one round is `DIGEST`: the ledger was rewritten.
+        """
+        with self._file.writing("receipt", run_id, _number(round), ledger_head) as connection:
+            known = connection.execute(
+                select(receipts.c.ledger_head).where(_is_round(receipts, run_id, round))
+            ).scalar()
+            if known == ledger_head:
+                return
+            row = {"run_id": run_id, "round": round, "ledger_head": ledger_head}
+            rewritten = f"a second ledger head for round {round}"
+            _insert_once(connection, receipts, row, Reason.DIGEST, rewritten)
+
+
+def _number(value: int) -> bytes:
+    if not 0 <= value < 1 << 63:
+        raise PeerError(Reason.MALFORMED, f"the number {value} is outside [0, 2**63)")
+    return value.to_bytes(8, "big")
+
+
+def _key_bytes(run_id: bytes, round: int, attempt: int) -> tuple[bytes, bytes, bytes]:
+    return run_id, _number(round), _number(attempt)
+
+
+def _is_round(table: Table, run_id: bytes, round: int) -> ColumnElement[bool]:
+    return and_(table.c.run_id == run_id, table.c.round == round)
+
+
+def _answered(connection: Connection, run_id: bytes, round: int) -> bool:
+    query = select(answers.c.attempt).where(_is_round(answers, run_id, round))
+    return connection.execute(query).first() is not None
+
+
+def _check_overlap(connection: Connection, broadcast: bytes, names: list[str], floor: int) -> None:
+    earlier = select(answers.c.survivors).where(answers.c.broadcast == broadcast)
+    for (known,) in connection.execute(earlier):
+        apart = len(set(names).symmetric_difference(json.loads(known)))
+        if 0 < apart < floor:
+            raise PeerError(
+                Reason.SURVIVORS_OVERLAP,
+                f"{apart} names from a set answered under this broadcast, where {floor} is the "
+                "least",
+            )
+
+
+def _insert_once(
+    connection: Connection, table: Table, row: dict[str, Any], reason: Reason, detail: str
+) -> None:
+    try:
+        connection.execute(insert(table).values(row))
+    except exc.IntegrityError:
+        raise PeerError(reason, detail) from None

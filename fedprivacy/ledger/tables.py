@@ -1,0 +1,66 @@
+"""The tables of a client's store. Each primary key is a promise: this happens at most once."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text
+
+__all__ = ["answers", "attempts", "chain", "directories", "facts", "metadata", "receipts", "spent"]
+
+metadata = MetaData()
+
+
+def _round_key() -> tuple[Column[bytes], Column[int]]:
+    return (
+        Column("run_id", LargeBinary, primary_key=True),
+        Column("round", Integer, primary_key=True, autoincrement=False),
+    )
+
+
+def _attempt_key() -> Column[int]:
+    return Column("attempt", Integer, primary_key=True, autoincrement=False)
+
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("head", LargeBinary, nullable=False),
+)
+
+directories = Table(
+    "directories",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    *_round_key(),
+    _attempt_key(),
+    Column("round_id", LargeBinary, nullable=False),
+    Column("broadcast", LargeBinary, nullable=False),
+)
+
+spent = Table("spent", metadata, *_round_key(), _attempt_key())
+
+answers = Table(
+    "answers",
+    metadata,
+    *_round_key(),
+    Column("attempt", Integer, nullable=False),
+    Column("broadcast", LargeBinary, nullable=False, index=True),
+    Column("survivors", Text, nullable=False),
+)
+
+receipts = Table(
+    "receipts", metadata, *_round_key(), Column("ledger_head", LargeBinary, nullable=False)
+)

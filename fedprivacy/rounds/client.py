@@ -1,0 +1,202 @@
+"""A client's side of one attempt at one round.
+
+It checks the plan against its own policy and store before it says a word, and the store commits
+each mark before the bytes that the mark speaks of leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedprivacy.crypto import Directory, Identity
+from fedprivacy.errors import (
+    ConfigurationError,
+    FedPrivacyError,
+    PeerError,
+    PolicyRefused,
+    Reason,
+)
+from fedprivacy.ledger import ClientStore
+from fedprivacy.randomness import Rng
+from fedprivacy.rounds.messages import MAX_BROADCAST, MAX_DIRECTORY, Envelope, Invitation, Refusal
+from fedprivacy.rounds.policy import ClientPolicy
+from fedprivacy.rounds.round_plan import RoundPlan, broadcast_digest
+from fedprivacy.secagg import (
+    PROTOCOLS,
+    SERVER,
+    Adversary,
+    ClientParty,
+    Effect,
+    Mark,
+    Persist,
+    Send,
+    SendChunk,
+)
+from fedprivacy.vector import Update
+from fedprivacy.wire import DIGEST_BYTES, decode, encode
+
+__all__ = ["RoundClient"]
+
+_INVITATION_LIMIT = MAX_BROADCAST + MAX_DIRECTORY + (1 << 16)
+_ENVELOPE_LIMIT = 1 << 30
+_UNKNOWN = bytes(DIGEST_BYTES)
+
+
+class RoundClient:
+    """One client in one attempt at one round; afterwards the object is dead.
+
+    `receive` and `contribute` yield what to send. When something is refused, a `Refusal` for the
+    server comes first and the error is raised after it. `identity`, `policy` and `store` are this
+    client's own; nothing that the server sends replaces them.
+    """
+
+    def __init__(
+        self, policy: ClientPolicy, identity: Identity, store: ClientStore, *, rng: Rng
+    ) -> None:
+        self._policy = policy
+        self._identity = identity
+        self._store = store
+        self._rng = rng
+        self._party: ClientParty | None = None
+        self._plan: RoundPlan | None = None
+        self._round_id = _UNKNOWN
+        self._broadcast = b""
+        self._dead = False
+
+    @property
+    def round_plan(self) -> RoundPlan | None:
+        """The plan of the attempt, once this client has accepted it."""
+        return self._plan
+
+    @property
+    def broadcast(self) -> bytes:
+        """What the server sent to train on, its hash checked; empty before the plan is accepted."""
+        return self._broadcast
+
+    def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
+        """Take one message; raises `PeerError` or `PolicyRefused`, after yielding a `Refusal`."""
+        if self._party is None:
+            yield from self._guarded(self._accept(sender, message))
+        else:
+            yield from self._guarded(self._pass_on(self._party, sender, message))
+
+    def contribute(self, update: Update) -> Iterator[Effect]:
+        """Encode the update by the accepted plan's pipeline and send it when its time has come."""
+        if self._party is None or self._plan is None:
+            raise ConfigurationError("there is no round to contribute to: accept a plan first")
+        yield from self._guarded(self._contribute(self._party, self._plan, update))
+
+    # ------------------------------------------------------------------ invitation
+
+    def _accept(self, sender: str, message: bytes) -> Iterator[Effect]:
+        if sender != SERVER:
+            raise PeerError(Reason.UNKNOWN_SENDER, "only the server invites")
+        invitation = decode(Invitation, message, limit=_INVITATION_LIMIT)
+        plan = invitation.round_plan
+        self._round_id = plan.round_id
+        plan.check()
+        self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
+        self._check_place(invitation)
+        directory = self._check_directory(plan, invitation.directory)
+        if broadcast_digest(invitation.broadcast) != plan.broadcast:
+            raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
+        self._store.begin(plan.run_id, plan.round, plan.attempt, plan.round_id, plan.broadcast)
+        protocol = PROTOCOLS[plan.plan.aggregation.protocol]
+        self._party = protocol.client(
+            plan.sum_plan(),
+            invitation.membership,
+            identity=self._identity,
+            directory=directory,
+            floor=self._policy.floor,
+            rand=self._rng.child("round-secrets").bytes(protocol.rand_bytes),
+        )
+        self._plan, self._broadcast = plan, invitation.broadcast
+        yield from self._carry_out(self._party.start())
+
+    def _check_place(self, invitation: Invitation) -> None:
+        plan, place = invitation.round_plan, invitation.membership
+        if place.client_id != self._identity.client_id:
+            detail = f"the invitation is for {place.client_id}"
+            raise PeerError(Reason.COHORT_PROOF, detail)
+        if not place.proves(plan.cohort_root, plan.cohort_size):
+            raise PeerError(Reason.COHORT_PROOF, "this client is not in the committed cohort")
+
+    def _check_directory(self, plan: RoundPlan, data: bytes) -> Directory | None:
+        """The directory that the plan names, signed by the pinned authority and not outdated."""
+        if plan.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS:
+            if data or plan.directory != _UNKNOWN:
+                raise PeerError(Reason.PLAN, "a directory where identities play no part")
+            return None
+        authority = self._store.authority()
+        if authority is None:
+            raise ConfigurationError("no authority is pinned: run `fedprivacy pin`")
+        directory = Directory.decode(data)
+        directory.verify(authority)
+        if (directory.digest(), directory.epoch) != (plan.directory, plan.directory_epoch):
+            detail = "the directory is not the one that the plan names"
+            raise PeerError(Reason.DIRECTORY_MISMATCH, detail)
+        self._store.observe_directory(directory.epoch, directory.digest())
+        if directory.key_of(self._identity.client_id) != self._identity.key.public:
+            detail = "this client is not enrolled with its own key"
+            raise PeerError(Reason.NOT_ENROLLED, detail)
+        return directory
+
+    # ------------------------------------------------------------------ later messages
+
+    def _pass_on(self, party: ClientParty, sender: str, message: bytes) -> Iterator[Effect]:
+        envelope = decode(Envelope, message, limit=_ENVELOPE_LIMIT)
+        if envelope.round_id != self._round_id:
+            raise PeerError(Reason.WRONG_ROUND, "the envelope names another attempt")
+        yield from self._carry_out(party.receive(sender, envelope.body))
+
+    def _contribute(self, party: ClientParty, plan: RoundPlan, update: Update) -> Iterator[Effect]:
+        vector = plan.pipeline.encode(update, rng=self._rng.child("encoding"))
+        yield from self._carry_out(party.contribute(vector))
+
+    # ------------------------------------------------------------------ effects
+
+    def _carry_out(self, effects: Iterator[Effect]) -> Iterator[Effect]:
+        """Commit what must be durable, and address the rest."""
+        for effect in effects:
+            match effect:
+                case Persist():
+                    self._commit(effect)
+                case SendChunk(recipient, body):
+                    yield SendChunk(recipient, encode(Envelope(self._round_id, body)))
+                case Send(recipient, body):
+                    yield Send(recipient, encode(Envelope(self._round_id, body)))
+                case _:
+                    yield effect
+
+    def _commit(self, effect: Persist) -> None:
+        plan = self._plan
+        if plan is None:
+            raise ConfigurationError("there is no round to record: accept a plan first")
+        if effect.mark is Mark.SPENT:
+            self._store.mark_spent(plan.run_id, plan.round, plan.attempt)
+        elif effect.mark is Mark.ANSWERED:
+            self._store.mark_answered(
+                plan.run_id,
+                plan.round,
+                plan.attempt,
+                plan.broadcast,
+                effect.members,
+                self._policy.floor,
+            )
+
+    def _guarded(self, effects: Iterator[Effect]) -> Iterator[Effect]:
+        """Tell the server that this client is out, and why, before the error is raised here."""
+        if self._dead:
+            raise PeerError(Reason.UNEXPECTED, "this client has left the attempt")
+        try:
+            yield from effects
+        except FedPrivacyError as error:
+            self._dead = True
+            reason = Reason.FAILED
+            if isinstance(error, PeerError | PolicyRefused):
+                reason = error.reason
+            yield Send(SERVER, encode(Refusal(self._round_id, reason.value)))
+            raise
+
+    def __repr__(self) -> str:
+        return f"RoundClient({self._identity.client_id})"

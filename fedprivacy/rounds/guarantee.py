@@ -1,0 +1,93 @@
+"""What holds, for whom, against whom: derived from a plan and a cohort, never written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedprivacy.rounds.plan import Plan, Trust, quorum_fault
+from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+
+__all__ = ["Guarantee"]
+
+_SERVER = {
+    Adversary.HONEST_BUT_CURIOUS: "a server that follows the protocol",
+    Adversary.SEMI_MALICIOUS: "a server that is honest until the keys are fixed",
+    Adversary.MALICIOUS: "a server that may lie",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """A plan's promise for one cohort, in figures and in sentences.
+
+    `honest_in_sum` is the least number of honest clients in any sum that is revealed; zero where
+    every single update is. `claim` is the row of `proofs/claims.toml` that the protocol answers to.
+    """
+
+    protocol: str
+    claim: str
+    adversary: Adversary
+    cohort: int
+    corrupt: int
+    threshold: int
+    honest_in_sum: int
+    unit: str
+    noise: Trust
+
+    @classmethod
+    def of(cls, plan: Plan, cohort: int) -> Guarantee:
+        """The guarantee of a plan for a cohort of so many clients, whose quorum holds."""
+        rules = plan.aggregation
+        threshold = plan.threshold(cohort)
+        least = max(threshold, rules.min_clients) - rules.corrupt
+        protects = rules.protocol != Plain.name and not quorum_fault(
+            rules.adversary, cohort, threshold, rules.corrupt, rules.min_clients
+        )
+        return cls(
+            protocol=rules.protocol,
+            claim=PROTOCOLS[rules.protocol].claim,
+            adversary=rules.adversary,
+            cohort=cohort,
+            corrupt=rules.corrupt,
+            threshold=threshold,
+            honest_in_sum=max(least, 0) if protects else 0,
+            unit=plan.dataset.unit,
+            noise=plan.noise.trust,
+        )
+
+    def holds(self) -> tuple[str, ...]:
+        """What is promised, a sentence each."""
+        if not self.honest_in_sum:
+            return ()
+        hidden = (
+            f"Against {_SERVER[self.adversary]} in league with up to {self.corrupt} of "
+            f"{self.cohort} clients, an honest client's update is seen only inside a sum with at "
+            f"least {self.honest_in_sum} honest clients."
+        )
+        once = "In one round, across all attempts, at most one such sum is revealed."
+        if self.adversary is Adversary.HONEST_BUT_CURIOUS:
+            once = "A server that follows the protocol reveals one such sum in a round."
+        lost = f"Up to {self.cohort - self.threshold} clients may be lost at any moment."
+        return hidden, once, lost
+
+    def does_not_hold(self) -> tuple[str, ...]:
+        """What a reader might think is promised, and is not."""
+        lines = []
+        if not self.honest_in_sum:
+            lines.append("Nothing is hidden: the server sees every client's update.")
+        if self.noise is Trust.NONE:
+            lines.append(
+                f"The sum itself is exact: what it tells of one {self.unit} is not bounded, and "
+                "sums of several rounds can be compared."
+            )
+        if self.protocol != Plain.name:
+            lines += [
+                "A client's values are not checked: one that lies can spoil the sum.",
+                "A server, or too many lost clients, can end a round without a result.",
+                "Not claimed: timing and other side channels of numpy and Python.",
+            ]
+        return tuple(lines)
+
+    def __str__(self) -> str:
+        kept = [f"+ {line}" for line in self.holds()]
+        return "\n".join([*kept, *(f"- {line}" for line in self.does_not_hold())])

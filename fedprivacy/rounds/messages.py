@@ -1,0 +1,52 @@
+"""What a round says around its protocol's own messages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from fedprivacy.errors import Reason
+from fedprivacy.rounds.round_plan import RoundPlan
+from fedprivacy.secagg import Membership
+from fedprivacy.secagg.cohort import Digest
+from fedprivacy.wire import Message
+
+__all__ = ["Envelope", "Invitation", "Refusal", "reason_of"]
+
+MAX_BROADCAST = (1 << 32) - (1 << 20)
+MAX_DIRECTORY = 1 << 24
+
+
+class Invitation(Message, frozen=True, tag="invitation"):
+    """Server to one client: this attempt's plan, the client's place, and what to train on.
+
+    `directory` is empty where identities play no part. The hash of `broadcast` is in the plan.
+    """
+
+    round_plan: RoundPlan
+    membership: Membership
+    directory: Annotated[bytes, Meta(max_length=MAX_DIRECTORY)]
+    broadcast: Annotated[bytes, Meta(max_length=MAX_BROADCAST)]
+
+
+class Envelope(Message, frozen=True, tag="envelope"):
+    """A message of the protocol, and the attempt that it belongs to."""
+
+    round_id: Digest
+    body: bytes
+
+
+class Refusal(Message, frozen=True, tag="refusal"):
+    """Client to server: it takes no (further) part in this attempt, for a registered reason."""
+
+    round_id: Digest
+    reason: Annotated[int, Meta(ge=1, le=255)]
+
+
+def reason_of(refusal: Refusal) -> Reason:
+    """The reason in a refusal; an unregistered code counts as `FAILED`."""
+    try:
+        return Reason(refusal.reason)
+    except ValueError:
+        return Reason.FAILED

@@ -1,0 +1,216 @@
+"""The plan: what everyone agrees on before a run, in `privacy.toml`; public, canonical, hashed."""
+
+from __future__ import annotations
+
+import enum
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fedprivacy.crypto import Suite
+from fedprivacy.dp import Clip, PerUnit
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.rounds.config import Section, load_toml, parse_toml
+from fedprivacy.secagg import PROTOCOLS, Adversary
+from fedprivacy.vector import FixedPoint, Pipeline, Stage, Weigh, Weights
+from fedprivacy.wire import digest
+
+__all__ = [
+    "Adjacency",
+    "AggregationRules",
+    "DatasetRules",
+    "NoiseRules",
+    "Plan",
+    "SamplingRules",
+    "Trust",
+    "UpdateRules",
+    "default_threshold",
+    "quorum_fault",
+]
+
+CLIENT_UNIT = "client"
+"""The unit of a plan that protects a client as a whole, whatever it holds."""
+
+_Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Count = Annotated[int, Meta(ge=1, lt=1 << 31)]
+
+
+class Adjacency(enum.Enum):
+    """When two data sets are neighbours."""
+
+    ADD_OR_REMOVE_ONE = "add-or-remove-one"
+    REPLACE_ONE = "replace-one"
+
+
+class Trust(enum.Enum):
+    """Who adds noise, and so who need not be trusted; in the order of what it protects from."""
+
+    NONE = "none"
+
+
+class DatasetRules(Section, frozen=True, kw_only=True):
+    """Whose data, and whom the protection speaks of."""
+
+    id: _Name
+    unit: _Name
+    """`client`, or what one person is called: `patient`, `user`."""
+    adjacency: Adjacency = Adjacency.ADD_OR_REMOVE_ONE
+    max_records_per_unit: _Count = 1
+
+
+class AggregationRules(Section, frozen=True, kw_only=True):
+    """How the sum is computed, and against whom."""
+
+    protocol: str
+    suite: str = Suite(1).label
+    adversary: Adversary
+    min_clients: _Count
+    """The fewest survivors over whom a sum is released."""
+    corrupt: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    """c: enrolled identities that may collude with the server, as a number."""
+    threshold: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    """t; zero takes the least that is safe for the cohort."""
+    attempts: Annotated[int, Meta(ge=1, le=16)] = 2
+    """At one round, over one committed cohort."""
+
+
+class UpdateRules(Section, frozen=True, kw_only=True):
+    """How a client's update becomes integers."""
+
+    clip: Annotated[float, Meta(gt=0.0)]
+    """L2 norm of one unit's vector."""
+    value_bits: Annotated[int, Meta(ge=2, le=32)]
+    """Bits of one coordinate of one unit's clipped vector."""
+    weights: Weights = Weights.SUMMED
+    max_units_per_client: _Count = 1
+    """Units at one client; with the client as unit, the largest weight it may give itself."""
+    max_clients_per_unit: _Count = 1
+
+
+class NoiseRules(Section, frozen=True, kw_only=True):
+    """Where noise enters."""
+
+    trust: Trust = Trust.NONE
+
+
+class SamplingRules(Section, frozen=True, kw_only=True):
+    """How a round's cohort is drawn."""
+
+    scheme: Literal["all"] = "all"
+
+
+class Plan(Section, frozen=True, kw_only=True):
+    """What everyone agrees on before a run; the meaning of each key stands beside it."""
+
+    schema: Literal["fedprivacy/plan/1"]
+    dataset: DatasetRules
+    aggregation: AggregationRules
+    update: UpdateRules
+    noise: NoiseRules = NoiseRules()
+    sampling: SamplingRules = SamplingRules()
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Plan:
+        """The plan in a file; raises `ConfigurationError` naming key, value, bound and remedy."""
+        plan = load_toml(cls, Path(path), "plan")
+        plan.check()
+        return plan
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """The plan in a TOML text; raises as `from_toml` does."""
+        plan = parse_toml(cls, text, "plan")
+        plan.check()
+        return plan
+
+    def fault(self) -> str | None:
+        """What no cohort can make good; None for a plan that can be run."""
+        rules = self.aggregation
+        protocol = PROTOCOLS.get(rules.protocol)
+        if protocol is None:
+            known = ", ".join(sorted(PROTOCOLS))
+            return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
+        if rules.adversary not in protocol.adversaries:
+            able = ", ".join(sorted(a.value for a in protocol.adversaries))
+            return (
+                f"plan.aggregation.adversary = {rules.adversary.value} is more than "
+                f"{rules.protocol} withstands: choose from {able}"
+            )
+        if rules.suite not in {suite.label for suite in Suite}:
+            return f"plan.aggregation.suite = {rules.suite} is unknown: leave it out"
+        if rules.min_clients < 2:
+            return f"plan.aggregation.min_clients = {rules.min_clients} sums nobody: at least 2"
+        if not math.isfinite(self.update.clip):
+            return f"plan.update.clip = {self.update.clip} is not finite: give an L2 norm"
+        return None
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` for a plan that no cohort could run."""
+        if fault := self.fault():
+            raise ConfigurationError(fault)
+
+    @property
+    def suite(self) -> Suite:
+        return next(suite for suite in Suite if suite.label == self.aggregation.suite)
+
+    @property
+    def protects_units(self) -> bool:
+        """Whether the unit is smaller than a client."""
+        return self.dataset.unit != CLIENT_UNIT
+
+    def threshold(self, cohort_size: int) -> int:
+        """t for a cohort of n clients: the plan's, or the least that is safe."""
+        return self.aggregation.threshold or default_threshold(
+            cohort_size, self.aggregation.corrupt
+        )
+
+    def pipeline(self, length: int, clip: float | None = None) -> Pipeline:
+        """How an update of `length` parameters is encoded, the same on every side.
+
+        `clip` is the norm in force, where it is not the plan's own.
+        """
+        rules = self.update
+        bounded: list[Stage] = [Clip(clip or rules.clip)]
+        if self.protects_units:
+            bounded.append(FixedPoint(rules.value_bits))
+            stages: list[Stage] = [PerUnit(*bounded, max_units=rules.max_units_per_client)]
+        else:
+            if rules.weights is Weights.SUMMED:
+                bounded.append(Weigh(rules.max_units_per_client))
+            stages = [*bounded, FixedPoint(rules.value_bits)]
+        return Pipeline.of(length, *stages, weights=rules.weights)
+
+    def digest(self) -> bytes:
+        """The 32 bytes by which records and receipts name this plan."""
+        return digest("plan", msgspec.msgpack.encode(self))
+
+
+def default_threshold(cohort_size: int, corrupt: int) -> int:
+    """The least t with 2t > n + c and t > c: every two sets of t share an honest client."""
+    return max((cohort_size + corrupt) // 2 + 1, corrupt + 1, 2)
+
+
+def quorum_fault(
+    adversary: Adversary, cohort_size: int, threshold: int, corrupt: int, min_clients: int
+) -> str | None:
+    """What is wrong with a threshold for a cohort; None if nothing is.
+
+    t > c, so that the corrupt alone unmask nobody; against a server that lies also 2t > n + c, so
+    that no two survivor sets are both unmasked.
+    """
+    n, t, c = cohort_size, threshold, corrupt
+    if t <= c:
+        return f"threshold {t} is within reach of {c} corrupt clients: at least {c + 1}"
+    if t < 2:
+        return f"threshold {t} lets one client unmask: at least 2"
+    if t > n:
+        return f"threshold {t} is more than the cohort of {n}: lower it or enrol more clients"
+    if min_clients > n:
+        return f"min_clients {min_clients} is more than the cohort of {n}: enrol more clients"
+    if adversary is not Adversary.HONEST_BUT_CURIOUS and 2 * t <= n + c:
+        least = default_threshold(n, c)
+        return f"threshold {t} of {n} with {c} corrupt allows two survivor sets: at least {least}"
+    return None

@@ -1,0 +1,176 @@
+"""A client's policy, in `client.toml`: its own file, never the server's; floors under a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from fedprivacy.crypto import Suite
+from fedprivacy.errors import PolicyRefused, Reason
+from fedprivacy.rounds.config import Section, load_toml, parse_toml
+from fedprivacy.rounds.plan import Adjacency, Plan, Trust
+from fedprivacy.secagg import Adversary
+
+__all__ = ["ClientPolicy"]
+
+_Floor = Annotated[int, Meta(ge=0, lt=1 << 31)]
+
+
+class DatasetFloor(Section, frozen=True, kw_only=True):
+    """The data that this client offers; an empty text accepts any."""
+
+    id: str = ""
+    unit: str = ""
+    adjacency: Adjacency | None = None
+
+
+class AggregationFloor(Section, frozen=True, kw_only=True):
+    """The least that a plan's `[aggregation]` must offer."""
+
+    protocol: tuple[str, ...] = ("secagg",)
+    suite: tuple[str, ...] = (Suite(1).label,)
+    adversary: Adversary = Adversary.MALICIOUS
+    min_clients: Annotated[int, Meta(ge=2, lt=1 << 31)] = 10
+    """Members in every set that this client deals to, masks for or answers about."""
+    corrupt: _Floor = 0
+    threshold: _Floor = 0
+
+
+class UpdateCeiling(Section, frozen=True, kw_only=True):
+    """The most that a plan's `[update]` may take; zero sets no bound."""
+
+    clip: Annotated[float, Meta(ge=0.0)] = 0.0
+    max_units_per_client: _Floor = 0
+
+
+class NoiseFloor(Section, frozen=True, kw_only=True):
+    """The least noise that a plan must add."""
+
+    trust: Trust = Trust.NONE
+
+
+class Requirements(Section, frozen=True, kw_only=True):
+    """Floors under the same keys as the plan's."""
+
+    dataset: DatasetFloor = DatasetFloor()
+    aggregation: AggregationFloor = AggregationFloor()
+    update: UpdateCeiling = UpdateCeiling()
+    noise: NoiseFloor = NoiseFloor()
+
+
+class ClientPolicy(Section, frozen=True, kw_only=True):
+    """What this client demands of any plan, and where it keeps what is its own."""
+
+    schema: Literal["fedprivacy/policy/1"] = "fedprivacy/policy/1"
+    identity: str = ""
+    """Path of the identity's key."""
+    store: str = ""
+    """Path of the store that remembers what this client has answered."""
+    require: Requirements = Requirements()
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> ClientPolicy:
+        """The policy in a file; raises `ConfigurationError` naming the key that is wrong."""
+        return load_toml(cls, Path(path), "policy")
+
+    @classmethod
+    def parse(cls, text: str) -> ClientPolicy:
+        """The policy in a TOML text; raises as `from_toml` does."""
+        return parse_toml(cls, text, "policy")
+
+    @property
+    def floor(self) -> int:
+        """The least number of members in any set that this client answers about."""
+        return self.require.aggregation.min_clients
+
+    def check(self, plan: Plan, *, threshold: int | None = None, cohort: int | None = None) -> None:
+        """Raise `PolicyRefused`, with path, value, floor and remedy, unless the plan is accepted.
+
+        `threshold` and `cohort` are those of a round, where there is one.
+        """
+        self._check_dataset(plan)
+        self._check_aggregation(plan, threshold, cohort)
+        self._check_update(plan)
+        if _rank(plan.noise.trust) < _rank(self.require.noise.trust):
+            raise PolicyRefused(
+                Reason.POLICY_NOISE,
+                "plan.noise.trust",
+                plan.noise.trust.value,
+                self.require.noise.trust.value,
+                "ask the operator to add noise",
+            )
+
+    def _check_dataset(self, plan: Plan) -> None:
+        wanted, given = self.require.dataset, plan.dataset
+        for key, value, floor in (
+            ("id", given.id, wanted.id),
+            ("unit", given.unit, wanted.unit),
+            (
+                "adjacency",
+                given.adjacency.value,
+                wanted.adjacency.value if wanted.adjacency else "",
+            ),
+        ):
+            if floor and value != floor:
+                remedy = "this client offers no other; ask the operator to name it so"
+                raise _not(Reason.POLICY_DATASET, f"plan.dataset.{key}", value, floor, remedy)
+
+    def _check_aggregation(self, plan: Plan, threshold: int | None, cohort: int | None) -> None:
+        wanted, given = self.require.aggregation, plan.aggregation
+        path = "plan.aggregation"
+        ask = "ask the operator to raise it"
+        if given.protocol not in wanted.protocol:
+            allowed = " or ".join(wanted.protocol)
+            remedy = "ask the operator to change it"
+            raise _not(Reason.POLICY_PROTOCOL, f"{path}.protocol", given.protocol, allowed, remedy)
+        if given.suite not in wanted.suite:
+            allowed = " or ".join(wanted.suite)
+            remedy = "ask the operator to change it"
+            raise _not(Reason.POLICY_SUITE, f"{path}.suite", given.suite, allowed, remedy)
+        if given.adversary.strength < wanted.adversary.strength:
+            raise PolicyRefused(
+                Reason.POLICY_ADVERSARY,
+                f"{path}.adversary",
+                given.adversary.value,
+                wanted.adversary.value,
+                ask,
+            )
+        for reason, key, value, floor in (
+            (Reason.POLICY_COHORT, "min_clients", given.min_clients, wanted.min_clients),
+            (Reason.POLICY_CORRUPT, "corrupt", given.corrupt, wanted.corrupt),
+            (Reason.POLICY_THRESHOLD, "threshold", threshold, wanted.threshold),
+        ):
+            if value is not None and value < floor:
+                raise PolicyRefused(reason, f"{path}.{key}", value, floor, ask)
+        if cohort is not None and cohort < wanted.min_clients:
+            remedy = "wait until more clients are enrolled"
+            raise PolicyRefused(
+                Reason.POLICY_COHORT, "round.cohort_size", cohort, wanted.min_clients, remedy
+            )
+
+    def _check_update(self, plan: Plan) -> None:
+        wanted, given = self.require.update, plan.update
+        for key, value, most in (
+            ("clip", given.clip, wanted.clip),
+            ("max_units_per_client", given.max_units_per_client, wanted.max_units_per_client),
+        ):
+            if most and value > most:
+                remedy = "ask the operator to lower it"
+                raise PolicyRefused(
+                    Reason.POLICY_UPDATE,
+                    f"plan.update.{key}",
+                    value,
+                    most,
+                    remedy,
+                    relation="above",
+                )
+
+
+def _rank(trust: Trust) -> int:
+    return list(Trust).index(trust)
+
+
+def _not(reason: Reason, path: str, value: object, wanted: object, remedy: str) -> PolicyRefused:
+    return PolicyRefused(reason, path, value, wanted, remedy, relation="not")

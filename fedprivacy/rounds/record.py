@@ -1,0 +1,169 @@
+"""What happened in a run, as data for people and programs; its JSON Schema is published.
+
+Nothing here could not be known to the server of a real deployment, except what stands under
+`simulation_only`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fedprivacy.rounds.guarantee import Guarantee
+from fedprivacy.rounds.plan import Plan
+
+__all__ = [
+    "AttemptRecord",
+    "GuaranteeRecord",
+    "PhaseRecord",
+    "RoundRecord",
+    "RunRecord",
+    "SimulatedRound",
+    "SimulatedRun",
+    "record_schema",
+]
+
+_Seconds = Annotated[float, Meta(ge=0.0)]
+_Bytes = Annotated[int, Meta(ge=0)]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The base of a record's parts."""
+
+
+class PhaseRecord(_Part, frozen=True, kw_only=True):
+    """One phase of one attempt."""
+
+    phase: str
+    seconds: _Seconds
+    """Computing time of server and clients together."""
+    bytes_up: _Bytes
+    """Sent by all clients."""
+    bytes_up_most: _Bytes
+    """Sent by the client that sent most."""
+    bytes_down: _Bytes
+    lost: tuple[str, ...]
+    """Clients from whom nothing came in time."""
+
+
+class AttemptRecord(_Part, frozen=True, kw_only=True):
+    """One attempt at one round."""
+
+    attempt: int
+    round_id: str
+    outcome: Literal["sum", "aborted"]
+    reason: str
+    """Of the abort; empty for a sum."""
+    survivors: tuple[str, ...]
+    refused: dict[str, str]
+    """Clients that declined, with their reasons."""
+    excluded: dict[str, str]
+    """Clients whose messages were refused, with the reasons."""
+    culprits: tuple[str, ...]
+    """Whom an abort was traced to."""
+    unmasking_requested: bool
+    phases: tuple[PhaseRecord, ...]
+
+
+class SimulatedRound(_Part, frozen=True, kw_only=True):
+    """What only a simulation can know of a round."""
+
+    accuracy: float
+    """On held-out data, after this round's step; a share."""
+    accuracy_unprotected: float
+    """The same, had every update been summed as it is, in float64."""
+    largest_difference: float
+    """Between the decoded secure sum and the float64 sum of the same clipped updates."""
+    quantisation_bound: float
+    """What the difference stays below, as derived from the pipeline."""
+    training_seconds: _Seconds
+
+
+class RoundRecord(_Part, frozen=True, kw_only=True):
+    """One round, with every attempt at it."""
+
+    round: int
+    outcome: Literal["sum", "aborted"]
+    weight: int
+    """The released sum's total weight; zero for an aborted round."""
+    attempts: tuple[AttemptRecord, ...]
+    simulation_only: SimulatedRound | None = None
+
+
+class GuaranteeRecord(_Part, frozen=True, kw_only=True):
+    """The guarantee, as derived."""
+
+    protocol: str
+    claim: str
+    adversary: str
+    cohort: int
+    corrupt: int
+    threshold: int
+    honest_in_sum: int
+    unit: str
+    noise: str
+    holds: tuple[str, ...]
+    does_not_hold: tuple[str, ...]
+
+    @classmethod
+    def of(cls, guarantee: Guarantee) -> GuaranteeRecord:
+        return cls(
+            protocol=guarantee.protocol,
+            claim=guarantee.claim,
+            adversary=guarantee.adversary.value,
+            cohort=guarantee.cohort,
+            corrupt=guarantee.corrupt,
+            threshold=guarantee.threshold,
+            honest_in_sum=guarantee.honest_in_sum,
+            unit=guarantee.unit,
+            noise=guarantee.noise.value,
+            holds=guarantee.holds(),
+            does_not_hold=guarantee.does_not_hold(),
+        )
+
+
+class SimulatedRun(_Part, frozen=True, kw_only=True):
+    """What only a simulation can know of a run."""
+
+    seed: int
+    held_out: int
+    """Units that no client trained on."""
+    majority: float
+    """What always naming the commoner class scores on them; a share."""
+    accuracy: float
+    accuracy_unprotected: float
+    largest_difference: float
+    quantisation_bound: float
+    """The bound of the round in which the difference came closest to it."""
+
+
+class RunRecord(_Part, frozen=True, kw_only=True):
+    """A whole run."""
+
+    schema: Literal["fedprivacy/record/1"] = "fedprivacy/record/1"
+    fedprivacy: str
+    """The version that made the record."""
+    run_id: str
+    plan: Plan
+    plan_hash: str
+    guarantee: GuaranteeRecord
+    clients: tuple[str, ...]
+    rounds: tuple[RoundRecord, ...]
+    simulation_only: SimulatedRun | None = None
+
+    def to_json(self) -> str:
+        """The text of `record.json`."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunRecord:
+        """The record in a text; raises `msgspec.ValidationError` for anything else."""
+        return msgspec.json.decode(text, type=cls)
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of `record.json`."""
+    schema = msgspec.json.schema(RunRecord)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

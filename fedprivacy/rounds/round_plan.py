@@ -1,0 +1,164 @@
+"""One attempt at one round, frozen: what a client checks, signs for and derives all else from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from fedprivacy.arithmetic import MAX_BITS
+from fedprivacy.crypto import Directory
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.randomness import Rng
+from fedprivacy.rounds.plan import Plan, quorum_fault
+from fedprivacy.secagg import Adversary, Cohort, SumPlan
+from fedprivacy.secagg.cohort import MAX_COHORT, Digest
+from fedprivacy.vector import Pipeline
+from fedprivacy.wire import DIGEST_BYTES, Record, digest, encode
+
+__all__ = ["VERSION", "RoundPlan", "broadcast_digest"]
+
+VERSION = 1
+_NONE = bytes(DIGEST_BYTES)
+
+_Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+_Number = Annotated[int, Meta(ge=1, lt=1 << 31)]
+
+
+def broadcast_digest(broadcast: bytes) -> bytes:
+    """The hash of everything that is sent to clients and can influence an update."""
+    return digest("broadcast", broadcast)
+
+
+class RoundPlan(Record, frozen=True):
+    """One attempt at one round.
+
+    The round's id hashes the canonical bytes, so that whatever two clients agree on under one id,
+    they agree on all of it.
+    """
+
+    version: _Number
+    plan: Plan
+    run_id: _Bytes16
+    round: _Number
+    attempt: _Number
+    nonce: _Bytes16
+    cohort_size: Annotated[int, Meta(ge=1, le=MAX_COHORT)]
+    cohort_root: Digest
+    committee_root: Digest
+    """Zero: this protocol has no committee."""
+    directory: Digest
+    """Zero where identities play no part."""
+    directory_epoch: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    broadcast: Digest
+    ledger_head: Digest
+    """Zero until there is a ledger."""
+    length: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    """Parameters in one update."""
+    clip: float
+    threshold: _Number
+    modulus_bits: Annotated[int, Meta(ge=1, le=MAX_BITS)]
+
+    @classmethod
+    def freeze(
+        cls,
+        plan: Plan,
+        cohort: Cohort,
+        *,
+        run_id: bytes,
+        number: int,
+        attempt: int,
+        broadcast: bytes,
+        length: int,
+        directory: Directory | None,
+        rng: Rng,
+    ) -> RoundPlan:
+        """The server's plan of one attempt; raises `ConfigurationError` for a cohort too small."""
+        size, rules = len(cohort.members), plan.aggregation
+        threshold = plan.threshold(size)
+        if fault := quorum_fault(
+            rules.adversary, size, threshold, rules.corrupt, rules.min_clients
+        ):
+            raise ConfigurationError(f"plan.aggregation: {fault}")
+        if rules.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
+            raise ConfigurationError(
+                f"plan.aggregation.adversary = {rules.adversary.value} needs enrolled identities: "
+                "sign a directory"
+            )
+        return cls(
+            version=VERSION,
+            plan=plan,
+            run_id=run_id,
+            round=number,
+            attempt=attempt,
+            nonce=rng.bytes(16),
+            cohort_size=size,
+            cohort_root=cohort.root,
+            committee_root=_NONE,
+            directory=directory.digest() if directory else _NONE,
+            directory_epoch=directory.epoch if directory else 0,
+            broadcast=broadcast_digest(broadcast),
+            ledger_head=_NONE,
+            length=length,
+            clip=plan.update.clip,
+            threshold=threshold,
+            modulus_bits=plan.pipeline(length).modulus_bits(size),
+        )
+
+    @property
+    def round_id(self) -> bytes:
+        return digest("round", encode(self))
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.plan.pipeline(self.length, self.clip)
+
+    def check(self) -> None:
+        """What a client checks of a plan whoever it is; raises `PeerError`.
+
+        `CODEPOINT`, `PLAN`, `ATTEMPTS`, `QUORUM`, `MODULUS`.
+        """
+        rules = self.plan.aggregation
+        if self.version != VERSION:
+            raise PeerError(Reason.CODEPOINT, f"version {self.version} where {VERSION} is spoken")
+        if fault := self.plan.fault():
+            raise PeerError(Reason.PLAN, fault)
+        if not 0.0 < self.clip <= self.plan.update.clip:
+            detail = f"clip {self.clip} is outside (0, {self.plan.update.clip}]"
+            raise PeerError(Reason.PLAN, detail)
+        if (self.committee_root, self.ledger_head) != (_NONE, _NONE):
+            raise PeerError(Reason.PLAN, "a committee or a ledger that this protocol lacks")
+        if self.attempt > rules.attempts:
+            detail = f"attempt {self.attempt} where {rules.attempts} are allowed"
+            raise PeerError(Reason.ATTEMPTS, detail)
+        if fault := quorum_fault(
+            rules.adversary, self.cohort_size, self.threshold, rules.corrupt, rules.min_clients
+        ):
+            raise PeerError(Reason.QUORUM, fault)
+        self._check_modulus()
+
+    def _check_modulus(self) -> None:
+        try:
+            bits = self.pipeline.modulus_bits(self.cohort_size)
+        except ConfigurationError as error:
+            raise PeerError(Reason.PLAN, str(error)) from None
+        if self.modulus_bits != bits:
+            detail = f"modulus of {self.modulus_bits} bits where the bounds imply {bits}"
+            raise PeerError(Reason.MODULUS, detail)
+
+    def sum_plan(self) -> SumPlan:
+        """What the protocol beneath needs to know."""
+        rules = self.plan.aggregation
+        return SumPlan(
+            round_id=self.round_id,
+            broadcast=self.broadcast,
+            suite=self.plan.suite,
+            adversary=rules.adversary,
+            cohort_size=self.cohort_size,
+            cohort_root=self.cohort_root,
+            threshold=self.threshold,
+            corrupt=rules.corrupt,
+            min_clients=rules.min_clients,
+            length=self.pipeline.total_length,
+            modulus_bits=self.modulus_bits,
+        )

@@ -1,0 +1,144 @@
+"""The server's side of one attempt at one round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedprivacy.crypto import Directory
+from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.rounds.messages import Envelope, Invitation, Refusal, reason_of
+from fedprivacy.rounds.round_plan import RoundPlan
+from fedprivacy.secagg import (
+    PROTOCOLS,
+    Aborted,
+    Cohort,
+    Done,
+    Effect,
+    Mark,
+    Persist,
+    Send,
+    SendChunk,
+)
+from fedprivacy.vector import Aggregate
+from fedprivacy.wire import decode, encode
+
+__all__ = ["RoundServer"]
+
+_LIMIT = 1 << 30
+
+
+class RoundServer:
+    """One attempt at one round, over a committed cohort.
+
+    `invite` says whom to ask: all of the cohort, or, at a later attempt, those whom nothing
+    excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt.
+    """
+
+    def __init__(
+        self,
+        round_plan: RoundPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        broadcast: bytes,
+    ) -> None:
+        protocol = PROTOCOLS[round_plan.plan.aggregation.protocol]
+        self._plan = round_plan
+        self._round_id = round_plan.round_id
+        self._cohort = cohort
+        self._directory = encode(directory) if directory else b""
+        self._broadcast = broadcast
+        self._party = protocol.server(round_plan.sum_plan(), cohort, directory)
+        self._refused: dict[str, Reason] = {}
+        self._unmasking = False
+        self._aggregate: Aggregate | None = None
+
+    @property
+    def phase(self) -> str:
+        return self._party.phase
+
+    @property
+    def waiting_for(self) -> frozenset[str]:
+        """Who may still answer in this phase; when empty, there is no use in waiting."""
+        return self._party.waiting_for
+
+    @property
+    def refused(self) -> dict[str, Reason]:
+        """Who declined this attempt, and why."""
+        return dict(self._refused)
+
+    @property
+    def unmasking_requested(self) -> bool:
+        """Whether anything was asked of clients from which a sum could be revealed."""
+        return self._unmasking
+
+    @property
+    def aggregate(self) -> Aggregate | None:
+        """The decoded sum, once the attempt has ended well."""
+        return self._aggregate
+
+    def invite(self, members: Iterable[str]) -> Iterator[Send]:
+        """Ask these members of the cohort; the others are out of this attempt."""
+        asked = set(members)
+        for place in self._cohort.memberships():
+            if place.client_id not in asked:
+                self._party.exclude(place.client_id)
+                continue
+            invitation = Invitation(self._plan, place, self._directory, self._broadcast)
+            yield Send(place.client_id, encode(invitation))
+
+    def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
+        """Take one message of a client; raises `PeerError` naming it, and nothing else."""
+        try:
+            body: Envelope | Refusal = decode(Envelope | Refusal, message, limit=_LIMIT)
+        except PeerError as error:
+            self._party.exclude(sender)
+            raise error.blame(sender) from None
+        if body.round_id != self._round_id and not _declined_unread(body):
+            # Perhaps only late: from an earlier attempt. It costs the sender nothing.
+            raise PeerError(Reason.WRONG_ROUND, "a message for another attempt", (sender,))
+        if isinstance(body, Refusal):
+            self._refused.setdefault(sender, reason_of(body))
+            self._party.exclude(sender)
+            return
+        yield from self._carry_out(self._party.receive(sender, body.body))
+
+    def advance(self) -> Iterator[Effect]:
+        """The deadline of the present phase has passed."""
+        yield from self._carry_out(self._party.advance())
+
+    def exclude(self, client_id: str) -> None:
+        """Expect nothing more from this client: its channel is gone."""
+        self._party.exclude(client_id)
+
+    def _carry_out(self, effects: Iterator[Effect]) -> Iterator[Effect]:
+        for effect in effects:
+            match effect:
+                case SendChunk(recipient, body):
+                    yield SendChunk(recipient, encode(Envelope(self._round_id, body)))
+                case Send(recipient, body):
+                    yield Send(recipient, encode(Envelope(self._round_id, body)))
+                case Persist(mark=Mark.UNMASKING):
+                    self._unmasking = True
+                    yield effect
+                case Done(total=total) if total is not None:
+                    yield self._decoded(effect, total)
+                case _:
+                    yield effect
+
+    def _decoded(self, done: Done, total: NDArray[np.int64]) -> Done | Aborted:
+        try:
+            self._aggregate = self._plan.pipeline.decode(total, clients=len(done.survivors))
+        except PeerError as error:
+            return Aborted(RoundAborted(error.reason, error.detail))
+        return done
+
+    def __repr__(self) -> str:
+        return f"RoundServer(round {self._plan.round}, attempt {self._plan.attempt}, {self.phase})"
+
+
+def _declined_unread(body: Envelope | Refusal) -> bool:
+    """A refusal by a client that could not even read the plan names no attempt."""
+    return isinstance(body, Refusal) and not any(body.round_id)

@@ -1,0 +1,46 @@
+"""Protocols that compute one thing, the sum of integer vectors, behind one contract."""
+
+from fedprivacy.secagg.cohort import Cohort, Membership
+from fedprivacy.secagg.contract import (
+    SERVER,
+    Aborted,
+    Adversary,
+    ClientParty,
+    Done,
+    Effect,
+    Mark,
+    Persist,
+    Send,
+    SendChunk,
+    ServerParty,
+    Source,
+    SummingProtocol,
+    SumPlan,
+)
+from fedprivacy.secagg.masking import SecAgg
+from fedprivacy.secagg.plain import Plain
+
+__all__ = [
+    "PROTOCOLS",
+    "SERVER",
+    "Aborted",
+    "Adversary",
+    "ClientParty",
+    "Cohort",
+    "Done",
+    "Effect",
+    "Mark",
+    "Membership",
+    "Persist",
+    "Plain",
+    "SecAgg",
+    "Send",
+    "SendChunk",
+    "ServerParty",
+    "Source",
+    "SumPlan",
+    "SummingProtocol",
+]
+
+PROTOCOLS: dict[str, SummingProtocol] = {p.name: p for p in (Plain(), SecAgg())}
+"""Every protocol by its name in a plan."""

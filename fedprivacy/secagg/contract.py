@@ -1,0 +1,229 @@
+"""The one contract of every protocol here: compute the sum of integer vectors, and nothing else.
+
+A party is sans-io. It takes three inputs and answers each with a stream of effects:
+
+- `receive(sender, message)`: bytes arrived; the channel says who sent them;
+- `contribute(source)`: a client's vector is ready;
+- `advance()`: the deadline of the present phase has passed.
+
+The driver carries out each effect before it pulls the next one; a `Persist` is durable by then. A
+party has no clock, no socket and no hidden randomness.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedprivacy.crypto import Directory, Identity, Suite
+from fedprivacy.errors import RoundAborted
+from fedprivacy.secagg.cohort import Cohort, Membership
+
+__all__ = [
+    "SERVER",
+    "Aborted",
+    "Adversary",
+    "ClientParty",
+    "Done",
+    "Effect",
+    "Mark",
+    "Persist",
+    "Send",
+    "SendChunk",
+    "ServerParty",
+    "Source",
+    "SumPlan",
+    "SummingProtocol",
+]
+
+SERVER = "@server"
+"""The server's name on every channel; no client id can equal it."""
+
+
+class Adversary(enum.Enum):
+    """Whom a protocol defends against, from the weakest to the strongest."""
+
+    HONEST_BUT_CURIOUS = "honest-but-curious"
+    """All follow the protocol; the server and up to c clients pool what they see."""
+    SEMI_MALICIOUS = "semi-malicious"
+    """The server is honest until keys and graph are fixed, and may deviate afterwards."""
+    MALICIOUS = "malicious"
+    """The server and up to c clients deviate as they like, from the first message on."""
+
+    @property
+    def strength(self) -> int:
+        return list(Adversary).index(self)
+
+
+class Mark(enum.Enum):
+    """What a party must have on durable storage before it goes on."""
+
+    SPENT = "spent"
+    """A client's input is about to leave it, in this attempt."""
+    ANSWERED = "answered"
+    """A client is about to sign or unmask, in this round, for these survivors."""
+    PHASE = "phase"
+    """The server has closed a phase with these members."""
+    UNMASKING = "unmasking"
+    """The server is about to ask for unmasking: from here on the round may have been revealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Commit a mark, with the members it speaks of, before pulling the next effect."""
+
+    mark: Mark
+    phase: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Deliver a control message."""
+
+    recipient: str
+    message: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunk(Send):
+    """Deliver one chunk of a vector; chunks of one sender keep their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The party has ended well.
+
+    `total` is the server's: `(length,)` int64, the exact sum over `survivors`; a client has none.
+    """
+
+    total: NDArray[np.int64] | None = field(default=None, repr=False)
+    survivors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """The protocol ended without a sum."""
+
+    error: RoundAborted
+
+
+Effect = Persist | Send | SendChunk | Done | Aborted
+
+
+class Source(Protocol):
+    """A client's vector, read once, front to back: an array, a memory map, or anything alike."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.int64]:
+        """`(stop - start,)` int64, each within the bound that the plan's modulus was made for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SumPlan:
+    """What every party of one attempt at one sum agrees on; all of it is public.
+
+    `round_id` hashes everything else that a client agreed to, so it binds this plan as well.
+    """
+
+    round_id: bytes
+    broadcast: bytes
+    """The 32-byte hash of all that was sent to clients and can influence an update."""
+    suite: Suite
+    adversary: Adversary
+    cohort_size: int
+    """n: clients in the committed cohort."""
+    cohort_root: bytes
+    threshold: int
+    """t: how many clients it takes to unmask."""
+    corrupt: int
+    """c: how many clients may collude with the server."""
+    min_clients: int
+    """The fewest survivors whose sum is released."""
+    length: int
+    """Values in a vector."""
+    modulus_bits: int
+    """b: sums are computed mod 2**b."""
+
+    @property
+    def floor(self) -> int:
+        """The fewest members with which any phase may close."""
+        return max(self.threshold, self.min_clients)
+
+
+class ServerParty(Protocol):
+    """The server's side of one sum."""
+
+    def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
+    def advance(self) -> Iterator[Effect]: ...
+
+    def exclude(self, client_id: str) -> None:
+        """Expect nothing more from this client: it refused, or its channel is gone."""
+        ...
+
+    @property
+    def phase(self) -> str:
+        """The name of the present phase."""
+        ...
+
+    @property
+    def waiting_for(self) -> frozenset[str]:
+        """Who may still answer in the present phase; when empty, there is no use in waiting."""
+        ...
+
+
+class ClientParty(Protocol):
+    """One client's side of one sum; an object serves one attempt and is then dead."""
+
+    def start(self) -> Iterator[Effect]:
+        """What the client says first, once it exists."""
+        ...
+
+    def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
+    def contribute(self, source: Source) -> Iterator[Effect]: ...
+
+
+class SummingProtocol(Protocol):
+    """A protocol as the registry knows it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def claim(self) -> str:
+        """The id of its row in `proofs/claims.toml`."""
+        ...
+
+    @property
+    def adversaries(self) -> frozenset[Adversary]: ...
+
+    @property
+    def rand_bytes(self) -> int:
+        """Bytes of randomness that one client takes."""
+        ...
+
+    def server(self, plan: SumPlan, cohort: Cohort, directory: Directory | None) -> ServerParty: ...
+
+    def client(
+        self,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        rand: bytes,
+    ) -> ClientParty:
+        """A client of this protocol.
+
+        `floor` is the client's own least number of members in any set that it answers for; `rand`
+        are `rand_bytes` uniform bytes, used for nothing else.
+        """
+        ...

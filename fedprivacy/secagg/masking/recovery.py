@@ -1,0 +1,149 @@
+"""The server's last step: secrets from shares, and the masks that they take off the sum."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedprivacy.arithmetic import (
+    combine,
+    lagrange_at_zero,
+    limbs_of,
+    secret_from_limbs,
+    share_from_bytes,
+)
+from fedprivacy.crypto import agree, public_key
+from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.secagg.masking.keys import (
+    Secret,
+    pairwise_seed,
+    seed_commitment,
+    self_seed,
+    share_commitment,
+)
+from fedprivacy.secagg.masking.masks import Term
+from fedprivacy.secagg.masking.messages import (
+    SECRET_BYTES,
+    OpenedShare,
+    RosterEntry,
+    SealedShares,
+    UnmaskShares,
+)
+
+__all__ = ["check_shares", "mask_terms", "recover_secrets"]
+
+
+def check_shares(
+    session: bytes,
+    responder: int,
+    answer: UnmaskShares,
+    *,
+    dealt: Mapping[int, SealedShares],
+    survivors: frozenset[int],
+    unopened: frozenset[int],
+) -> dict[int, NDArray[np.uint64]]:
+    """A responder's shares by dealer, each held against what the dealer committed to.
+
+    Raises `PeerError`: `UNEXPECTED` for a share of nobody who dealt, `SHARE_MISSING` for one that
+    the responder had accepted and now withholds, `SHARE_COMMITMENT` for another than it was dealt.
+    """
+    shares = {}
+    for opened in answer.shares:
+        secret = Secret.SEED if opened.dealer in survivors else Secret.MASK_KEY
+        if opened.dealer not in dealt or opened.dealer in unopened or opened.dealer in shares:
+            raise PeerError(Reason.UNEXPECTED, f"a share of member {opened.dealer} is not due")
+        if not _is_committed(session, secret, responder, opened, dealt[opened.dealer]):
+            detail = f"the share of member {opened.dealer} is not the one that was dealt"
+            raise PeerError(Reason.SHARE_COMMITMENT, detail)
+        shares[opened.dealer] = share_from_bytes(opened.share, limbs_of(SECRET_BYTES))
+    if missing := sorted(set(dealt) - unopened - set(shares)):
+        raise PeerError(Reason.SHARE_MISSING, f"the share of member {missing[0]} is withheld")
+    return shares
+
+
+def _is_committed(
+    session: bytes, secret: Secret, responder: int, opened: OpenedShare, dealt: SealedShares
+) -> bool:
+    commitment = share_commitment(
+        session, secret, opened.dealer, responder, opened.share, opened.salt
+    )
+    at = 32 * secret
+    return any(
+        box.peer == responder and box.commitments[at : at + 32] == commitment for box in dealt.boxes
+    )
+
+
+def recover_secrets(
+    session: bytes,
+    threshold: int,
+    shares: Mapping[int, Mapping[int, NDArray[np.uint64]]],
+    *,
+    roster: Mapping[int, RosterEntry],
+    dealt: Mapping[int, SealedShares],
+    survivors: frozenset[int],
+) -> dict[int, bytes]:
+    """Each dealer's one recovered secret: a survivor's seed, another's mask key.
+
+    `shares` are by responder, then by dealer. Raises `RoundAborted` with culprits:
+    `SHARE_UNOPENED` where fewer than t members hold a dealer's share, `SHARE_POLYNOMIAL` where t
+    shares, all as committed, do not lead to the dealer's secret.
+    """
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for dealer in sorted(dealt):
+        holders = tuple(sorted(r for r, held in shares.items() if dealer in held)[:threshold])
+        if len(holders) < threshold:
+            name = roster[dealer].membership.client_id
+            detail = f"{len(holders)} members hold a share of {name}, {threshold} are needed"
+            raise RoundAborted(Reason.SHARE_UNOPENED, detail, (name,))
+        groups[holders].append(dealer)
+    secrets = {}
+    for holders, dealers in groups.items():
+        # One Lagrange basis serves every dealer whose shares the same members hold.
+        basis = lagrange_at_zero(np.array([h + 1 for h in holders], dtype=np.uint64))
+        table = np.stack([np.stack([shares[h][d] for h in holders]) for d in dealers])
+        for dealer, limbs in zip(dealers, combine(basis, table), strict=True):
+            kind = Secret.SEED if dealer in survivors else Secret.MASK_KEY
+            secrets[dealer] = _checked(session, kind, limbs, roster[dealer], dealt[dealer])
+    return secrets
+
+
+def _checked(
+    session: bytes, kind: Secret, limbs: NDArray[Any], entry: RosterEntry, dealt: SealedShares
+) -> bytes:
+    who = entry.membership
+    try:
+        secret = secret_from_limbs(limbs, SECRET_BYTES)
+    except ValueError:
+        secret = b""
+    if kind is Secret.SEED:
+        good = secret and seed_commitment(session, who.index, secret) == dealt.seed_commitment
+    else:
+        good = secret and public_key(secret) == entry.mask_key
+    if not good:
+        detail = f"{who.client_id} dealt shares that do not lead to its secret"
+        raise RoundAborted(Reason.SHARE_POLYNOMIAL, detail, (who.client_id,))
+    return secret
+
+
+def mask_terms(
+    session: bytes,
+    secrets: Mapping[int, bytes],
+    *,
+    roster: Mapping[int, RosterEntry],
+    survivors: Sequence[int],
+) -> Iterator[Term]:
+    """The terms that, added to the sum of the masked inputs, leave the sum of the inputs.
+
+    Source: Bonawitz et al., CCS 2017, figure 4, round 4, last formula.
+    """
+    for u in survivors:
+        yield Term(-1, self_seed(session, secrets[u], u))
+    for v in sorted(set(secrets) - set(survivors)):
+        for u in survivors:
+            shared = agree(secrets[v], roster[u].mask_key)
+            # u added +PRG where u < v and -PRG where u > v: the opposite takes it off.
+            yield Term(-1 if u < v else +1, pairwise_seed(session, shared, u, v))

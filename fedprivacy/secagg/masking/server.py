@@ -1,0 +1,329 @@
+"""The server of masked aggregation: a table of phases and messages.
+
+| phase       | takes from each client        | on `advance`, with enough members        |
+|-------------|-------------------------------|------------------------------------------|
+| keys        | KeyAdvertisement              | Roster to all of them                    |
+| shares      | SealedShares                  | ShareDelivery to every dealer            |
+| input       | MaskedChunk*, MaskedInput     | SurvivorSet to every survivor            |
+| consistency | ConsistencySignature          | UnmaskRequest to every signer            |
+| unmasking   | UnmaskShares                  | the sum                                  |
+
+Honest but curious, there is no consistency phase. Who does not answer a phase is out of the next;
+with too few members the round is aborted, and nothing but what the protocol allows was revealed.
+Source: Bonawitz et al., CCS 2017, figure 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedprivacy.arithmetic import from_residues, word_dtype
+from fedprivacy.crypto import Directory, agree, verify
+from fedprivacy.errors import ConfigurationError, PeerError, Reason, RoundAborted
+from fedprivacy.secagg.cohort import Cohort
+from fedprivacy.secagg.contract import (
+    Aborted,
+    Adversary,
+    Done,
+    Effect,
+    Mark,
+    Persist,
+    Send,
+    SumPlan,
+)
+from fedprivacy.secagg.masking.keys import SURVIVORS_LABEL, session_id, signed_survivors
+from fedprivacy.secagg.masking.masks import add_terms
+from fedprivacy.secagg.masking.messages import (
+    ConsistencySignature,
+    KeyAdvertisement,
+    MaskedInput,
+    Roster,
+    RosterEntry,
+    SealedBox,
+    SealedShares,
+    ShareDelivery,
+    SurvivorSet,
+    SurvivorSignature,
+    UnmaskRequest,
+    UnmaskShares,
+    client_limit,
+)
+from fedprivacy.secagg.masking.recovery import check_shares, mask_terms, recover_secrets
+from fedprivacy.secagg.masking.roster import check_keys
+from fedprivacy.secagg.uploads import MaskedChunk, Spool
+from fedprivacy.wire import decode, encode
+
+__all__ = ["MaskingServer"]
+
+_ANY_SCALAR = b"\x01" * 32  # public: a key of small order agrees on zero with every scalar
+
+
+class _Phase(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    takes: Any
+    take: Callable[[int, Any], bool]
+    """Handles one message; whether the client has then answered the phase."""
+    close: Callable[[], Iterator[Effect]]
+
+
+class MaskingServer:
+    """The server's side of masked aggregation on the complete graph.
+
+    It keeps control messages, one running sum, and the spool of each unfinished upload. `receive`
+    raises `PeerError` with the sender as culprit, who is out of the round from then on.
+    """
+
+    def __init__(self, plan: SumPlan, cohort: Cohort, directory: Directory | None) -> None:
+        if plan.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
+            raise ConfigurationError(
+                f"adversary {plan.adversary.value} needs a directory: sign one"
+            )
+        self._plan = plan
+        self._directory = directory
+        self._memberships = cohort.memberships()
+        self._index = {m.client_id: m.index for m in self._memberships}
+        self._limit = client_limit(plan)
+        self._expected = set(self._index.values())
+        self._answered: set[int] = set()
+
+        self._keys: dict[int, KeyAdvertisement] = {}
+        self._roster: dict[int, RosterEntry] = {}
+        self._session = b""
+        self._dealt: dict[int, SealedShares] = {}
+        self._spools: dict[int, Spool] = {}
+        self._unopened: dict[int, frozenset[int]] = {}
+        self._total = np.zeros(plan.length, dtype=word_dtype(plan.modulus_bits))
+        self._survivors: frozenset[int] = frozenset()
+        self._signatures: dict[int, bytes] = {}
+        self._shares: dict[int, dict[int, Any]] = {}
+        self._at = 0
+        self._table = self._build_table()
+
+    def _build_table(self) -> tuple[_Phase, ...]:
+        consistency = _Phase(
+            "consistency", ConsistencySignature, self._take_signature, self._close_consistency
+        )
+        return (
+            _Phase("keys", KeyAdvertisement, self._take_keys, self._close_keys),
+            _Phase("shares", SealedShares, self._take_dealt, self._close_shares),
+            _Phase("input", MaskedChunk | MaskedInput, self._take_input, self._close_input),
+            *([consistency] if self._signs else []),
+            _Phase("unmasking", UnmaskShares, self._take_unmasking, self._close_unmasking),
+        )
+
+    # ------------------------------------------------------------------ inputs
+
+    @property
+    def phase(self) -> str:
+        return self._table[self._at].name if self._at < len(self._table) else "done"
+
+    @property
+    def waiting_for(self) -> frozenset[str]:
+        return frozenset(self._name(i) for i in self._expected - self._answered)
+
+    def exclude(self, client_id: str) -> None:
+        index = self._index.get(client_id)
+        if index is not None:
+            self._expected.discard(index)
+            self._answered.discard(index)
+            self._spools.pop(index, None)
+
+    def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
+        index = self._index.get(sender)
+        if index is None:
+            raise PeerError(Reason.UNKNOWN_SENDER, "not a member of this round", (sender,))
+        if index not in self._expected or self._at >= len(self._table):
+            raise PeerError(Reason.LATE, "this sender is out of the round", (sender,))
+        try:
+            self._take(index, message)
+        except PeerError as error:
+            # An input that is already in the sum stays; its sender answers no later phase.
+            self.exclude(sender)
+            raise error.blame(sender) from None
+        return iter(())
+
+    def _take(self, index: int, message: bytes) -> None:
+        if index in self._answered:
+            raise PeerError(Reason.DUPLICATE, f"phase {self.phase} is already answered")
+        row = self._table[self._at]
+        if row.take(index, decode(row.takes, message, limit=self._limit)):
+            self._answered.add(index)
+
+    def advance(self) -> Iterator[Effect]:
+        if self._at >= len(self._table):
+            raise ConfigurationError("the round is over: nothing to advance")
+        row = self._table[self._at]
+        present, least = len(self._answered), self._least(row.name)
+        if present < least:
+            detail = f"{present} clients answered phase {row.name}, {least} are needed"
+            yield from self._abort(RoundAborted(Reason.TOO_FEW, detail))
+            return
+        self._at += 1
+        self._expected, self._answered = self._answered, set()
+        yield Persist(Mark.PHASE, row.name, tuple(self._name(i) for i in sorted(self._expected)))
+        try:
+            yield from row.close()
+        except RoundAborted as error:
+            yield from self._abort(error)
+
+    def _least(self, phase: str) -> int:
+        """After the survivors are fixed, t clients that answer are enough."""
+        released = phase in ("consistency", "unmasking")
+        return self._plan.threshold if released else self._plan.floor
+
+    def _abort(self, error: RoundAborted) -> Iterator[Effect]:
+        self._at = len(self._table)
+        self._expected, self._answered = set(), set()
+        self._spools.clear()
+        yield Aborted(error)
+
+    # ------------------------------------------------------------------ keys
+
+    def _take_keys(self, index: int, keys: KeyAdvertisement) -> bool:
+        name = self._name(index)
+        check_keys(self._plan, index, name, keys, self._directory)
+        taken = {key for k in self._keys.values() for key in (k.seal_key, k.mask_key)}
+        if keys.seal_key in taken or keys.mask_key in taken or keys.seal_key == keys.mask_key:
+            raise PeerError(Reason.DUPLICATE_MEMBER, "a key that another member uses")
+        for key in (keys.seal_key, keys.mask_key):
+            agree(_ANY_SCALAR, key)
+        self._keys[index] = keys
+        return True
+
+    def _close_keys(self) -> Iterator[Effect]:
+        entries = tuple(
+            RosterEntry(self._memberships[i], keys.seal_key, keys.mask_key, keys.signature)
+            for i, keys in sorted(self._keys.items())
+            if i in self._expected
+        )
+        self._roster = {entry.membership.index: entry for entry in entries}
+        self._session = session_id(self._plan, entries)
+        yield from self._send(self._expected, encode(Roster(entries)))
+
+    # ------------------------------------------------------------------ shares
+
+    def _take_dealt(self, index: int, dealt: SealedShares) -> bool:
+        if tuple(box.peer for box in dealt.boxes) != tuple(sorted(self._roster)):
+            raise PeerError(Reason.UNKNOWN_DEALER, "the boxes are not one for each member")
+        self._dealt[index] = dealt
+        return True
+
+    def _close_shares(self) -> Iterator[Effect]:
+        self._dealt = {i: d for i, d in self._dealt.items() if i in self._expected}
+        position = {member: row for row, member in enumerate(sorted(self._roster))}
+        for recipient in sorted(self._expected):
+            row = position[recipient]
+            boxes = tuple(
+                SealedBox(dealer, dealt.boxes[row].box, dealt.boxes[row].commitments)
+                for dealer, dealt in sorted(self._dealt.items())
+            )
+            yield Send(self._name(recipient), encode(ShareDelivery(boxes)))
+
+    # ------------------------------------------------------------------ input
+
+    def _take_input(self, index: int, message: MaskedChunk | MaskedInput) -> bool:
+        plan = self._plan
+        if isinstance(message, MaskedChunk):
+            if index not in self._spools:
+                self._spools[index] = Spool(plan.length, plan.modulus_bits)
+            self._spools[index].take(message)
+            return False
+        unopened = frozenset(message.unopened)
+        if len(unopened) != len(message.unopened) or not unopened <= set(self._dealt):
+            raise PeerError(Reason.UNKNOWN_DEALER, "a complaint about someone who dealt nothing")
+        spool = self._spools.pop(index, None)
+        if spool is None:
+            raise PeerError(Reason.CHUNK_ORDER, "an upload without chunks")
+        spool.fold_into(self._total, message.digest)
+        self._unopened[index] = unopened
+        return True
+
+    def _close_input(self) -> Iterator[Effect]:
+        self._spools.clear()
+        self._survivors = frozenset(self._expected)
+        self._check_holders()
+        if not self._signs:
+            yield self._unmasking()
+        message = encode(SurvivorSet(tuple(sorted(self._survivors))))
+        yield from self._send(self._survivors, message)
+
+    def _check_holders(self) -> None:
+        """Give up before anyone unmasks if some dealer's secret could not be recovered."""
+        for dealer in sorted(self._dealt):
+            holders = sum(dealer not in self._unopened[i] for i in self._survivors)
+            if holders < self._plan.threshold:
+                name = self._name(dealer)
+                detail = f"only {holders} members could open their share of {name}"
+                raise RoundAborted(Reason.SHARE_UNOPENED, detail, (name,))
+
+    # ------------------------------------------------------------------ consistency
+
+    def _take_signature(self, index: int, message: ConsistencySignature) -> bool:
+        key = self._directory.key_of(self._name(index)) if self._directory else None
+        statement = signed_survivors(
+            self._session, self._plan.broadcast, tuple(sorted(self._survivors))
+        )
+        if key is None or not verify(key, message.signature, SURVIVORS_LABEL, *statement):
+            raise PeerError(Reason.CONSISTENCY_SIGNATURE, "not a signature over the survivors")
+        self._signatures[index] = message.signature
+        return True
+
+    def _close_consistency(self) -> Iterator[Effect]:
+        signatures = tuple(
+            SurvivorSignature(i, self._signatures[i]) for i in sorted(self._expected)
+        )
+        yield self._unmasking()
+        yield from self._send(self._expected, encode(UnmaskRequest(signatures)))
+
+    def _unmasking(self) -> Persist:
+        names = tuple(self._name(i) for i in sorted(self._survivors))
+        return Persist(Mark.UNMASKING, "unmasking", names)
+
+    # ------------------------------------------------------------------ unmasking
+
+    def _take_unmasking(self, index: int, answer: UnmaskShares) -> bool:
+        self._shares[index] = check_shares(
+            self._session,
+            index,
+            answer,
+            dealt=self._dealt,
+            survivors=self._survivors,
+            unopened=self._unopened[index],
+        )
+        return True
+
+    def _close_unmasking(self) -> Iterator[Effect]:
+        plan, survivors = self._plan, tuple(sorted(self._survivors))
+        secrets = recover_secrets(
+            self._session,
+            plan.threshold,
+            {i: self._shares[i] for i in sorted(self._expected)},
+            roster=self._roster,
+            dealt=self._dealt,
+            survivors=self._survivors,
+        )
+        terms = mask_terms(self._session, secrets, roster=self._roster, survivors=survivors)
+        add_terms(self._total, plan.modulus_bits, tuple(terms))
+        self._expected = set()
+        total = from_residues(self._total, plan.modulus_bits)
+        yield Done(total, tuple(self._name(i) for i in survivors))
+
+    # ------------------------------------------------------------------ helpers
+
+    @property
+    def _signs(self) -> bool:
+        return self._plan.adversary is not Adversary.HONEST_BUT_CURIOUS
+
+    def _name(self, index: int) -> str:
+        return self._memberships[index].client_id
+
+    def _send(self, members: Iterable[int], message: bytes) -> Iterator[Effect]:
+        return (Send(self._name(i), message) for i in sorted(members))
+
+    def __repr__(self) -> str:
+        return f"MaskingServer({self.phase})"

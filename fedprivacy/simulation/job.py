@@ -1,0 +1,118 @@
+"""A simulation's job: which plan, which policy, which model on which data, and what goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.rounds import ClientPolicy, Plan
+from fedprivacy.rounds.config import Section, load_toml
+from fedprivacy.secagg import PROTOCOLS, Adversary
+from fedprivacy.simulation.faults import Drop
+from fedprivacy.simulation.hospitals import FeatureScale, hospital_name
+
+__all__ = ["DataSpec", "FaultSpec", "Job", "JobFile", "ModelSpec"]
+
+_Rate = Annotated[float, Meta(gt=0.0)]
+
+
+class ModelSpec(Section, frozen=True, kw_only=True):
+    """What is trained, and how the server steps."""
+
+    kind: Literal["logistic"]
+    learning_rate: _Rate
+    momentum: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+
+
+class DataSpec(Section, frozen=True, kw_only=True):
+    """What it is trained on."""
+
+    kind: Literal["breast-cancer"]
+    held_out: float
+    features: tuple[FeatureScale, ...]
+
+
+class FaultSpec(Section, frozen=True, kw_only=True):
+    """What goes wrong."""
+
+    drop: tuple[Drop, ...] = ()
+
+
+class JobFile(Section, frozen=True, kw_only=True):
+    """`job.toml` as it is written."""
+
+    schema: Literal["fedprivacy/job/1"]
+    plan: str
+    policy: str
+    seed: Annotated[int, Meta(ge=0)]
+    clients: Annotated[int, Meta(ge=2, le=10_000)]
+    rounds: Annotated[int, Meta(ge=1, le=100_000)]
+    model: ModelSpec
+    data: DataSpec
+    faults: FaultSpec = FaultSpec()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """A job with its plan and its policy read."""
+
+    file: JobFile
+    plan: Plan
+    policy: ClientPolicy
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Job:
+        """The job in a file, whose plan and policy lie relative to it.
+
+        Raises `ConfigurationError` naming the file's key, the value, the bound and the remedy.
+        """
+        path = Path(path)
+        file = load_toml(JobFile, path, "job")
+        _check_drops(file)
+        plan = Plan.from_toml(path.parent / file.plan)
+        return cls(file, plan, ClientPolicy.from_toml(path.parent / file.policy))
+
+    def with_protocol(self, name: str) -> Job:
+        """The same job under another protocol, against the strongest adversary it withstands.
+
+        What the clients demand is set to just that, so that a comparison runs; the guarantee says
+        what is lost.
+        """
+        protocol = PROTOCOLS.get(name)
+        if protocol is None:
+            known = ", ".join(sorted(PROTOCOLS))
+            raise ConfigurationError(f"--protocol {name} is unknown: choose from {known}")
+        adversary = max(protocol.adversaries, key=lambda a: a.strength)
+        return self._with(name, adversary)
+
+    def with_seed(self, seed: int) -> Job:
+        """The same job with the data dealt anew."""
+        return dataclasses.replace(self, file=msgspec.structs.replace(self.file, seed=seed))
+
+    def _with(self, protocol: str, adversary: Adversary) -> Job:
+        replace = msgspec.structs.replace
+        rules = replace(self.plan.aggregation, protocol=protocol, adversary=adversary)
+        plan = replace(self.plan, aggregation=rules)
+        plan.check()
+        floors = replace(self.policy.require.aggregation, protocol=(protocol,), adversary=adversary)
+        require = replace(self.policy.require, aggregation=floors)
+        return dataclasses.replace(self, plan=plan, policy=replace(self.policy, require=require))
+
+
+def _check_drops(file: JobFile) -> None:
+    names = {hospital_name(i) for i in range(1, file.clients + 1)}
+    for i, drop in enumerate(file.faults.drop):
+        if drop.client not in names:
+            raise ConfigurationError(
+                f"job.faults.drop[{i}].client = {drop.client} is none of the {file.clients} "
+                f"clients: choose {hospital_name(1)} to {hospital_name(file.clients)}"
+            )
+        if not 1 <= drop.round <= file.rounds:
+            raise ConfigurationError(
+                f"job.faults.drop[{i}].round = {drop.round} is outside [1, {file.rounds}]"
+            )

@@ -1,0 +1,310 @@
+"""A job from its first round to its record: identities, stores, rounds, attempts, files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from fedprivacy.crypto import Directory, Identity, SigningKey
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.ledger import ClientStore
+from fedprivacy.randomness import SEED_BYTES, InsecureTestRng, Rng, SystemRng
+from fedprivacy.rounds import Guarantee, RoundClient, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds.record import (
+    AttemptRecord,
+    GuaranteeRecord,
+    PhaseRecord,
+    SimulatedRound,
+    SimulatedRun,
+)
+from fedprivacy.secagg import Adversary, Cohort
+from fedprivacy.simulation.faults import Dropouts
+from fedprivacy.simulation.job import Job
+from fedprivacy.simulation.training import Training
+from fedprivacy.transport import InProcess, Outcome, PhaseMeter
+from fedprivacy.vector import Update
+from fedprivacy.wire import Transcript
+
+__all__ = ["Observer", "Simulation"]
+
+
+class Observer(Protocol):
+    """Who watches a run; every method is called from the run's own thread."""
+
+    def round_started(self, number: int, of: int) -> None: ...
+    def phase_ended(self, number: int, attempt: int, meter: PhaseMeter) -> None: ...
+    def round_ended(self, record: RoundRecord) -> None: ...
+
+
+@dataclass(slots=True)
+class _Member:
+    """One client of the simulation, with what is its own."""
+
+    identity: Identity
+    store: ClientStore
+
+
+@dataclass(slots=True)
+class Simulation:
+    """One run of a job, all parties in this process.
+
+    Identities, keys, masks and rounding come from `rng`; the job's seed deals the data and nothing
+    else. `folder`, where given, receives `rounds.jsonl`, a line synced after each round, and
+    `record.json`; the clients' stores lie in it as well, one a client.
+    """
+
+    job: Job
+    folder: Path | None = None
+    rng: Rng = field(default_factory=SystemRng)
+    transcript: Transcript | None = None
+    _members: dict[str, _Member] = field(default_factory=dict)
+    _directory: Directory | None = None
+    _training: Training = field(init=False)
+    _run_id: bytes = b""
+
+    def __post_init__(self) -> None:
+        file, plan = self.job.file, self.job.plan
+        self._training = Training.start(file, rng=InsecureTestRng(file.seed))
+        names = tuple(self._training.consortium.hospitals)
+        # Refuse what no round could make good before anything is written.
+        self.job.policy.check(plan, threshold=plan.threshold(len(names)), cohort=len(names))
+        self._run_id = self.rng.child("run").bytes(16)
+        if self.folder is not None:
+            _make_folder(self.folder)
+        self._enrol(names)
+
+    @property
+    def run_id(self) -> str:
+        return self._run_id.hex()
+
+    def run(self, observer: Observer) -> RunRecord:
+        """Every round of the job; raises nothing for a round that is aborted."""
+        rounds = []
+        for number in range(1, self.job.file.rounds + 1):
+            observer.round_started(number, self.job.file.rounds)
+            record = self._round(number, observer)
+            rounds.append(record)
+            self._append(record)
+            observer.round_ended(record)
+        return self._finish(tuple(rounds))
+
+    def close(self) -> None:
+        """Let go of the clients' stores."""
+        for member in self._members.values():
+            member.store.close()
+
+    # ------------------------------------------------------------------ parties
+
+    def _enrol(self, names: tuple[str, ...]) -> None:
+        """Identities, a directory that an authority signs, and a store that pins the authority."""
+        authority = SigningKey.from_seed(self.rng.child("authority").bytes(SEED_BYTES))
+        for name in names:
+            identity = Identity.new(name, rng=self.rng.child(f"identity/{name}"))
+            store = self._store(name)
+            store.pin_authority(authority.public)
+            self._members[name] = _Member(identity, store)
+        if self.job.plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS:
+            entries = [(n, m.identity.key.public) for n, m in self._members.items()]
+            self._directory = Directory.sign(1, entries, authority)
+
+    def _store(self, name: str) -> ClientStore:
+        if self.folder is None:
+            return ClientStore(":memory:")
+        clients, anchors = self.folder / "clients", self.folder / "anchors"
+        for folder in (clients, anchors):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return ClientStore(clients / f"{name}.db", anchor=anchors / f"{name}.json")
+
+    # ------------------------------------------------------------------ rounds
+
+    def _round(self, number: int, observer: Observer) -> RoundRecord:
+        cohort = Cohort.of(tuple(self._members), rng=self.rng.child(f"cohort/{number}"))
+        attempts: list[AttemptRecord] = []
+        out: set[str] = set()
+        for outcome, record in self._attempts(number, cohort, out, observer):
+            attempts.append(record)
+            if outcome.aggregate is not None:
+                return self._summed(number, outcome, tuple(attempts))
+            out |= {*outcome.refused, *outcome.excluded, *record.culprits}
+        return RoundRecord(
+            round=number,
+            outcome="aborted",
+            weight=0,
+            attempts=tuple(attempts),
+            simulation_only=self._simulated(0.0, 0.0, 0.0),
+        )
+
+    def _attempts(
+        self, number: int, cohort: Cohort, out: set[str], observer: Observer
+    ) -> Iterator[tuple[Outcome, AttemptRecord]]:
+        """Attempts over one cohort; none after clients were asked to unmask: they answer once."""
+        for attempt in range(1, self.job.plan.aggregation.attempts + 1):
+            outcome, record = self._attempt(number, attempt, cohort, out, observer)
+            yield outcome, record
+            if outcome.unmasking_requested:
+                return
+
+    def _attempt(
+        self, number: int, attempt: int, cohort: Cohort, out: set[str], observer: Observer
+    ) -> tuple[Outcome, AttemptRecord]:
+        training = self._training
+        broadcast = training.broadcast
+        plan = RoundPlan.freeze(
+            self.job.plan,
+            cohort,
+            run_id=self._run_id,
+            number=number,
+            attempt=attempt,
+            broadcast=broadcast,
+            length=training.length,
+            directory=self._directory,
+            rng=self.rng.child(f"nonce/{number}/{attempt}"),
+        )
+        clients = {
+            name: RoundClient(
+                self.job.policy,
+                member.identity,
+                member.store,
+                rng=self.rng.child(f"client/{name}/{number}/{attempt}"),
+            )
+            for name, member in self._members.items()
+        }
+        drive = InProcess(
+            RoundServer(plan, cohort, self._directory, broadcast),
+            clients,
+            self._train,
+            channel=Dropouts.of_round(self.job.file.faults.drop, number),
+            observe=lambda meter: observer.phase_ended(number, attempt, meter),
+            transcript=self.transcript,
+        )
+        outcome = drive.run([name for name in clients if name not in out])
+        return outcome, _attempt_record(attempt, plan, outcome)
+
+    def _train(self, name: str, client: RoundClient) -> Update:
+        return self._training.update_of(name, client.broadcast)
+
+    def _summed(
+        self, number: int, outcome: Outcome, attempts: tuple[AttemptRecord, ...]
+    ) -> RoundRecord:
+        aggregate = outcome.aggregate
+        if aggregate is None:
+            raise ConfigurationError("there is no sum to record")
+        clip = self.job.plan.update.clip
+        difference = self._training.step(aggregate, outcome.survivors, clip)
+        bound = self.job.plan.pipeline(self._training.length).quantisation_bound(aggregate.weight)
+        return RoundRecord(
+            round=number,
+            outcome="sum",
+            weight=aggregate.weight,
+            attempts=attempts,
+            simulation_only=self._simulated(difference, bound, outcome.training_seconds),
+        )
+
+    def _simulated(self, difference: float, bound: float, seconds: float) -> SimulatedRound:
+        protected, unprotected = self._training.accuracies()
+        return SimulatedRound(
+            accuracy=protected,
+            accuracy_unprotected=unprotected,
+            largest_difference=difference,
+            quantisation_bound=bound,
+            training_seconds=seconds,
+        )
+
+    # ------------------------------------------------------------------ files
+
+    def _append(self, record: RoundRecord) -> None:
+        if self.folder is None:
+            return
+        with (self.folder / "rounds.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(record) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _finish(self, rounds: tuple[RoundRecord, ...]) -> RunRecord:
+        plan, names = self.job.plan, tuple(self._members)
+        simulated = [r.simulation_only for r in rounds if r.outcome == "sum" and r.simulation_only]
+        protected, unprotected = self._training.accuracies()
+        closest = max(
+            simulated, key=lambda s: s.largest_difference / s.quantisation_bound, default=None
+        )
+        record = RunRecord(
+            fedprivacy=version("fedprivacy"),
+            run_id=self.run_id,
+            plan=plan,
+            plan_hash=plan.digest().hex(),
+            guarantee=GuaranteeRecord.of(Guarantee.of(plan, len(names))),
+            clients=names,
+            rounds=rounds,
+            simulation_only=SimulatedRun(
+                seed=self.job.file.seed,
+                held_out=len(self._training.consortium.held_out),
+                majority=self._training.consortium.held_out.majority,
+                accuracy=protected,
+                accuracy_unprotected=unprotected,
+                largest_difference=closest.largest_difference if closest else 0.0,
+                quantisation_bound=closest.quantisation_bound if closest else 0.0,
+            ),
+        )
+        if self.folder is not None:
+            _write_whole(self.folder / "record.json", record.to_json())
+        return record
+
+
+def _attempt_record(attempt: int, plan: RoundPlan, outcome: Outcome) -> AttemptRecord:
+    error = outcome.error
+    return AttemptRecord(
+        attempt=attempt,
+        round_id=plan.round_id.hex(),
+        outcome="sum" if outcome.aggregate is not None else "aborted",
+        reason=_code(error.reason.name) if error else "",
+        survivors=outcome.survivors,
+        refused={name: _code(reason.name) for name, reason in sorted(outcome.refused.items())},
+        excluded={name: _code(e.reason.name) for name, e in sorted(outcome.excluded.items())},
+        culprits=error.culprits if error else (),
+        unmasking_requested=outcome.unmasking_requested,
+        phases=tuple(
+            PhaseRecord(
+                phase=meter.phase,
+                seconds=meter.seconds,
+                bytes_up=_total(meter.up),
+                bytes_up_most=max(meter.up.values(), default=0),
+                bytes_down=_total(meter.down),
+                lost=meter.lost,
+            )
+            for meter in outcome.phases
+        ),
+    )
+
+
+def _code(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _total(traffic: Counter[str]) -> int:
+    return sum(traffic.values())
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        raise ConfigurationError(f"{folder} exists: name another folder for this run") from None
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror or error}") from None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Either the old file or the whole new one is there, whenever the machine stops."""
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,21 @@
+"""Vectors on their way into and out of a sum: flattening, stages, pipelines."""
+
+from fedprivacy.vector.fixedpoint import FixedPoint, Weigh
+from fedprivacy.vector.flatten import Layout
+from fedprivacy.vector.pipeline import Aggregate, Pipeline, Weights
+from fedprivacy.vector.spec import BLOCK_VALUES, Stage, Update, VectorSpec, chain, check_whole
+
+__all__ = [
+    "BLOCK_VALUES",
+    "Aggregate",
+    "FixedPoint",
+    "Layout",
+    "Pipeline",
+    "Stage",
+    "Update",
+    "VectorSpec",
+    "Weigh",
+    "Weights",
+    "chain",
+    "check_whole",
+]

@@ -1,0 +1,122 @@
+"""What a pipeline's stages tell each other: the vector's shape, its proved bounds, one update.
+
+A stage is a frozen value. `admit` says what leaves it when a given vector enters, or refuses with
+the remedy; `encode` is what a client does to its own update; `decode` undoes it on the sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.randomness import Rng
+
+__all__ = ["BLOCK_VALUES", "Stage", "Update", "VectorSpec", "chain", "check_whole"]
+
+BLOCK_VALUES = 1 << 16  # values worked on at a time: half a megabyte of float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """One client's contribution on its way through the stages.
+
+    `values` is float64 until it is rounded and int64 from then on: `(length,)`, or
+    `(units, length)` where a stage works on each unit. `weight` says how much the client counts.
+    """
+
+    values: NDArray[Any] = field(repr=False)
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpec:
+    """What is proved of the vector at one place in a pipeline.
+
+    `bound` is the largest magnitude of a coordinate and `l2` the largest norm (None: unbounded)
+    of what one client sends; where `per_unit` holds, of one unit's row. Both are in the unit that
+    the values have there: real before rounding, integer after. `scale` is the integer that 1.0
+    became.
+    """
+
+    length: int
+    integer: bool = False
+    bound: float = math.inf
+    l2: float | None = None
+    per_unit: bool = False
+    max_units: int = 1
+    max_weight: int = 1
+    scale: float | None = None
+
+    def check(self, values: object) -> None:
+        """Refuse real values of another type or shape, more units than admitted, NaN, infinity."""
+        if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+            kind = getattr(values, "dtype", type(values).__name__)
+            raise ConfigurationError(
+                f"update.values is {kind} where float64 is wanted: "
+                "convert it with numpy.asarray(values, dtype=numpy.float64)"
+            )
+        rows = values.shape[:-1] if self.per_unit else ()
+        wanted = f"(units, {self.length})" if self.per_unit else f"({self.length},)"
+        if values.shape != (*rows, self.length) or len(rows) != self.per_unit:
+            raise ConfigurationError(
+                f"update.values has shape {values.shape} where {wanted} is wanted: "
+                "flatten the update with the layout that the pipeline was built for"
+            )
+        if rows and rows[0] > self.max_units:
+            raise ConfigurationError(
+                f"update.values has {rows[0]} units where max_units is {self.max_units}: "
+                "hold back the excess units or agree on a larger max_units"
+            )
+        _check_finite(values)
+
+
+def _check_finite(values: NDArray[Any]) -> None:
+    step = max(1, BLOCK_VALUES // math.prod(values.shape[1:]))
+    for start in range(0, len(values), step):
+        finite = np.isfinite(values[start : start + step])
+        if not finite.all():
+            first, *rest = (int(i) for i in np.argwhere(~finite)[0])
+            index = (start + first, *rest)
+            where = "".join(f"[{i}]" for i in index)
+            raise ConfigurationError(
+                f"update.values{where} = {values[index]} where a finite number is wanted: "
+                "mend the training step or sit this round out"
+            )
+
+
+class Stage(Protocol):
+    """One step of a pipeline. `spec` is always the one on the stage's input side."""
+
+    def admit(self, spec: VectorSpec) -> VectorSpec:
+        """What leaves the stage; `ConfigurationError` with the remedy if `spec` does not fit."""
+        ...
+
+    def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
+        """One client's update after this stage; the update passed in is left as it is."""
+        ...
+
+    def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
+        """A sum over clients, `(length,)`, as it would stand before this stage."""
+        ...
+
+
+def chain(stages: Iterable[Stage], spec: VectorSpec) -> tuple[VectorSpec, ...]:
+    """The spec before each stage and, last, the one after all of them."""
+    specs = [spec]
+    for stage in stages:
+        specs.append(stage.admit(specs[-1]))
+    return tuple(specs)
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Refuse anything but an integer in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigurationError(
+            f"{name} = {value} is not a whole number from {low} to {high}: choose one that is"
+        )

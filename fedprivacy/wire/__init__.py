@@ -1,0 +1,21 @@
+"""Canonical messages: what goes over the wire, how it is hashed, and the record of it."""
+
+from fedprivacy.wire.hashing import DIGEST_BYTES, Digester, digest
+from fedprivacy.wire.merkle import merkle_path, merkle_root, verify_path
+from fedprivacy.wire.messages import Message, Record, decode, encode
+from fedprivacy.wire.transcript import Transcript, TranscriptEntry
+
+__all__ = [
+    "DIGEST_BYTES",
+    "Digester",
+    "Message",
+    "Record",
+    "Transcript",
+    "TranscriptEntry",
+    "decode",
+    "digest",
+    "encode",
+    "merkle_path",
+    "merkle_root",
+    "verify_path",
+]

@@ -1,0 +1,63 @@
+"""Merkle trees over any number of leaves: RFC 9162, section 2.1, with SHA-256.
+
+Leaves and nodes are hashed under different prefixes, so that a node never passes for a leaf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+__all__ = ["merkle_path", "merkle_root", "verify_path"]
+
+
+def _leaf(data: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """The tree bottom-up; a last node without a sibling rises unchanged."""
+    level = [_leaf(leaf) for leaf in leaves]
+    levels = [level]
+    while len(level) > 1:
+        pairs = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = pairs + level[len(pairs) * 2 :]
+        levels.append(level)
+    return levels
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """The 32-byte root; of no leaves, the hash of nothing (RFC 9162, 2.1.1)."""
+    return _levels(leaves)[-1][0] if leaves else hashlib.sha256(b"").digest()
+
+
+def merkle_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """The siblings from leaf `index` up to the root (RFC 9162, 2.1.3.1)."""
+    path = []
+    for level in _levels(leaves)[:-1]:
+        if (sibling := index ^ 1) < len(level):
+            path.append(level[sibling])
+        index //= 2
+    return tuple(path)
+
+
+def verify_path(root: bytes, size: int, index: int, leaf: bytes, path: Sequence[bytes]) -> bool:
+    """Whether `leaf` stands at `index` in the tree of `size` leaves with this root.
+
+    Index and size are part of the statement: the path has exactly the siblings that they imply.
+    """
+    if not 0 <= index < size:
+        return False
+    node, rest = _leaf(leaf), list(path)
+    while size > 1:
+        if (index ^ 1) < size:
+            if not rest:
+                return False
+            sibling = rest.pop(0)
+            node = _node(sibling, node) if index & 1 else _node(node, sibling)
+        index, size = index // 2, (size + 1) // 2
+    return not rest and node == root

@@ -1,0 +1,63 @@
+"""Messages as MessagePack arrays with exactly one encoding each.
+
+A message is a frozen struct, written as an array: its kind, then its fields in order. Decoding
+refuses what the schema does not name, what is too long, what is left over, and every encoding but
+the one that `encode` would have produced. Each field of variable length states its bound, so that
+nothing is allocated on a peer's word alone.
+"""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from fedprivacy.errors import PeerError, Reason
+
+__all__ = ["Message", "Record", "decode", "encode"]
+
+M = TypeVar("M", bound="Message")
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The base of what only travels inside a message: an array of its fields."""
+
+
+class Message(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """The base of everything that goes over the wire; a subclass names its `tag`."""
+
+
+def encode(message: Message | Record) -> bytes:
+    """The canonical bytes of a message or a record."""
+    return _ENCODER.encode(message)
+
+
+@overload
+def decode(kind: type[M], data: bytes, *, limit: int) -> M: ...
+@overload
+def decode(kind: UnionType, data: bytes, *, limit: int) -> Any: ...
+def decode(kind: type[M] | UnionType, data: bytes, *, limit: int) -> M | Any:
+    """The message of type (or union of types) `kind` whose canonical encoding is `data`.
+
+    `limit` is the most bytes that an honest peer would send. Raises `PeerError` and nothing else:
+    `OVERSIZED`, `MALFORMED`, `NON_CANONICAL`.
+    """
+    if len(data) > limit:
+        raise PeerError(Reason.OVERSIZED, f"{len(data)} bytes where at most {limit} are allowed")
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS.setdefault(kind, msgspec.msgpack.Decoder(kind))
+    try:
+        message = decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # The library's text quotes types and positions, never the values.
+        raise PeerError(Reason.MALFORMED, str(error)) from None
+    if _ENCODER.encode(message) != data:
+        raise PeerError(Reason.NON_CANONICAL, "the encoding is not the canonical one")
+    return message

@@ -1,0 +1,37 @@
+"""What every test may ask for, and how hard hypothesis tries.
+
+`HYPOTHESIS_PROFILE` chooses: `default` (100 examples a property) or `nightly` (10,000). A test that
+feeds hostile bytes to a decoder wears `@settings.get_profile("fuzz")`: 500 examples, and as many as
+the others at night.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+NIGHTLY_EXAMPLES = 10_000
+
+settings.register_profile("default", max_examples=100, deadline=None)
+settings.register_profile("nightly", max_examples=NIGHTLY_EXAMPLES, deadline=None)
+settings.register_profile(
+    "fuzz", max_examples=NIGHTLY_EXAMPLES if PROFILE == "nightly" else 500, deadline=None
+)
+settings.load_profile(PROFILE)
+
+
+@pytest.fixture(scope="session")
+def project(pytestconfig) -> Path:
+    """The project's root."""
+    return pytestconfig.rootpath
+
+
+@pytest.fixture(scope="session")
+def shared(project) -> Path:
+    """The folder of published vectors beside the project; without it the test is skipped."""
+    folder = project.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the vectors in {folder.name}/ beside the project")
+    return folder

@@ -1,0 +1,177 @@
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.ledger import ClientStore
+
+RUN, OTHER_RUN = b"r" * 16, b"s" * 16
+CAST, OTHER_CAST = b"b" * 32, b"c" * 32
+ID = b"i" * 32
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request, path):
+    with ClientStore(":memory:" if request.param == "memory" else path) as opened:
+        yield opened
+
+
+def refused(reason, call, *arguments, **named):
+    with pytest.raises(PeerError) as caught:
+        call(*arguments, **named)
+    assert caught.value.reason is reason
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_authority_is_pinned_once(store):
+    assert store.authority() is None
+    store.pin_authority(b"a" * 32)
+    store.pin_authority(b"a" * 32)
+    with pytest.raises(ConfigurationError, match=r"^authority = 6262.* where 6161.* is pinned: "):
+        store.pin_authority(b"b" * 32)
+    assert store.authority() == b"a" * 32
+
+
+def test_directories_only_move_forwards(store):
+    store.observe_directory(3, b"three")
+    store.observe_directory(3, b"three")
+    refused(Reason.DIRECTORY_MISMATCH, store.observe_directory, 3, b"another")
+    refused(Reason.DIRECTORY_STALE, store.observe_directory, 2, b"two")
+    refused(Reason.DIRECTORY_STALE, store.observe_directory, 2, b"three")
+    store.observe_directory(7, b"seven")
+    text = refused(Reason.DIRECTORY_STALE, store.observe_directory, 3, b"three")
+    assert text.endswith("epoch 3 where 7 was already seen")
+
+
+def test_an_attempt_is_begun_once_and_only_forwards(store):
+    store.begin(RUN, 2, 2, ID, CAST)
+    for round_number, attempt in [(2, 2), (2, 1), (1, 1), (1, 9)]:
+        refused(Reason.ROUND_SEEN, store.begin, RUN, round_number, attempt, ID, CAST)
+    store.begin(RUN, 2, 3, ID, CAST)
+    store.begin(RUN, 3, 1, ID, CAST)
+    refused(Reason.ROUND_SEEN, store.begin, RUN, 2, 4, ID, CAST)
+    store.begin(OTHER_RUN, 1, 1, ID, CAST)
+
+
+def test_a_refused_begin_leaves_no_trace(store):
+    store.begin(RUN, 1, 1, ID, CAST)
+    store.mark_answered(RUN, 1, 1, CAST, ["a", "b"], 2)
+    refused(Reason.ANSWERED, store.begin, RUN, 1, 2, ID, CAST)
+    refused(Reason.ANSWERED, store.begin, RUN, 1, 2, ID, CAST)
+    refused(Reason.ROUND_SEEN, store.begin, RUN, 1, 1, ID, CAST)
+    store.begin(RUN, 2, 1, ID, CAST)
+
+
+def test_an_input_is_sent_once_an_attempt(store):
+    store.mark_spent(RUN, 1, 1)
+    refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
+    store.mark_spent(RUN, 1, 2)
+    store.mark_spent(RUN, 2, 1)
+    store.mark_spent(OTHER_RUN, 1, 1)
+
+
+def test_a_round_is_answered_once_across_attempts(store):
+    store.mark_answered(RUN, 1, 1, CAST, ["a", "b", "c"], 0)
+    for attempt, cast in [(1, CAST), (2, CAST), (2, OTHER_CAST)]:
+        refused(
+            Reason.ANSWERED, store.mark_answered, RUN, 1, attempt, cast, ["a", "b", "c"], floor=0
+        )
+    store.mark_answered(RUN, 2, 1, OTHER_CAST, ["a", "b", "c"], 0)
+
+
+@pytest.mark.parametrize("run", [RUN, OTHER_RUN])
+def test_survivor_sets_under_one_broadcast_are_equal_or_far_apart(store, run):
+    store.mark_answered(RUN, 1, 1, CAST, ["a", "b", "c", "d"], 3)
+    for close in (["a", "b", "c"], ["a", "b", "c", "d", "e"], ["a", "b", "c", "e"]):
+        text = refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, run, 2, 1, CAST, close, 3)
+        assert "where 3 is the least" in text
+    store.mark_answered(run, 2, 1, CAST, ["d", "c", "b", "a", "a"], 3)  # the same set
+    store.mark_answered(run, 3, 1, CAST, ["a", "b", "e"], 3)  # three names apart
+    store.mark_answered(run, 4, 1, OTHER_CAST, ["a", "b", "c"], 3)  # other updates
+    # Every earlier answer counts, not the last alone.
+    refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, run, 5, 1, CAST, ["a", "b", "c"], 3)
+    store.mark_answered(run, 5, 1, CAST, ["a", "b", "c"], 1)
+
+
+@given(
+    st.frozensets(st.sampled_from("abcdefgh")),
+    st.frozensets(st.sampled_from("abcdefgh")),
+    st.integers(0, 9),
+)
+def test_the_overlap_rule_is_the_symmetric_difference(first, second, floor):
+    with ClientStore(":memory:") as store:
+        store.mark_answered(RUN, 1, 1, CAST, sorted(first), floor)
+        arguments = (OTHER_RUN, 1, 1, CAST, sorted(second), floor)
+        if 0 < len(first ^ second) < floor:
+            refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, *arguments)
+        else:
+            store.mark_answered(*arguments)
+
+
+def test_a_refused_answer_may_be_given_otherwise(store):
+    store.mark_answered(RUN, 1, 1, CAST, ["a", "b"], 2)
+    refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, RUN, 2, 1, CAST, ["a"], 2)
+    store.mark_answered(RUN, 2, 1, CAST, ["a", "b"], 2)
+
+
+def test_a_receipt_is_kept_and_never_rewritten(store):
+    store.record_receipt(RUN, 1, b"head")
+    store.record_receipt(RUN, 1, b"head")
+    refused(Reason.DIGEST, store.record_receipt, RUN, 1, b"other")
+    store.record_receipt(RUN, 2, b"other")
+
+
+@pytest.mark.parametrize("number", [-1, 2**63])
+def test_numbers_that_do_not_fit_are_a_peers_fault(store, number):
+    refused(Reason.MALFORMED, store.observe_directory, number, b"digest")
+    refused(Reason.MALFORMED, store.begin, RUN, number, 1, ID, CAST)
+    refused(Reason.MALFORMED, store.begin, RUN, 1, number, ID, CAST)
+    refused(Reason.MALFORMED, store.mark_spent, RUN, 1, number)
+    refused(Reason.MALFORMED, store.mark_answered, RUN, number, 1, CAST, [], 0)
+    refused(Reason.MALFORMED, store.record_receipt, RUN, number, b"head")
+    store.begin(RUN, 2**63 - 1, 2**63 - 1, ID, CAST)
+
+
+def test_everything_is_there_when_the_store_is_opened_again(path):
+    with ClientStore(path) as store:
+        store.pin_authority(b"a" * 32)
+        store.observe_directory(5, b"five")
+        store.begin(RUN, 1, 1, ID, CAST)
+        store.mark_spent(RUN, 1, 1)
+        store.mark_answered(RUN, 1, 1, CAST, ["a", "b", "c"], 2)
+        store.record_receipt(RUN, 1, b"head")
+    with ClientStore(path) as store:
+        assert store.authority() == b"a" * 32
+        refused(Reason.DIRECTORY_STALE, store.observe_directory, 4, b"four")
+        refused(Reason.ROUND_SEEN, store.begin, RUN, 1, 1, ID, CAST)
+        refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
+        refused(Reason.ANSWERED, store.mark_answered, RUN, 1, 2, OTHER_CAST, ["x"], 0)
+        refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, RUN, 2, 1, CAST, ["a", "b"], 2)
+        refused(Reason.DIGEST, store.record_receipt, RUN, 1, b"other")
+
+
+def test_commits_are_synced_to_the_folder_too(path):
+    with ClientStore(path) as store, store._file.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 3
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+
+
+def test_a_store_that_another_holds_for_too_long_is_a_clear_refusal(path, monkeypatch):
+    monkeypatch.setattr("fedprivacy.ledger.storage._PATIENCE", 0.05)
+    with ClientStore(path) as store:
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ConfigurationError, match=r"^store = .*database is locked.*: free"):
+            store.mark_spent(RUN, 1, 1)
+        holder.rollback()
+        holder.close()
+        store.mark_spent(RUN, 1, 1)
+
+
+def test_the_store_shows_its_path_alone(path):
+    with ClientStore(path) as store:
+        store.pin_authority(b"a" * 32)
+        assert repr(store) == f"ClientStore({str(path)!r})"
