@@ -2,7 +2,9 @@
 
 from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
 from fedprivacy.crypto.agreement import KEY_BYTES, agree, public_key
+from fedprivacy.crypto.authority import Authority
 from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
+from fedprivacy.crypto.draft import DirectoryDraft
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
 from fedprivacy.crypto.kdf import derive
 from fedprivacy.crypto.masks import MaskStream
@@ -16,7 +18,9 @@ __all__ = [
     "OVERHEAD_BYTES",
     "PUBLIC_KEY_BYTES",
     "SIGNATURE_BYTES",
+    "Authority",
     "Directory",
+    "DirectoryDraft",
     "Enrolment",
     "Identity",
     "MaskStream",

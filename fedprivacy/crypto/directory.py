@@ -83,7 +83,7 @@ class Directory(Message, frozen=True, tag="directory"):
         text = _DirectoryText(
             "fedprivacy/directory/1",
             self.epoch,
-            [_EntryText(client_id, key.hex()) for client_id, key in self.entries],
+            [EntryText(client_id, key.hex()) for client_id, key in self.entries],
             self.signature.hex(),
         )
         return msgspec.json.format(msgspec.json.encode(text), indent=2).decode() + "\n"
@@ -99,7 +99,7 @@ class Directory(Message, frozen=True, tag="directory"):
             raise ConfigurationError(f"directory: {error}") from None
 
 
-class _EntryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EntryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: _ClientId
     public_key: Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * PUBLIC_KEY_BYTES}}}\Z")]
 
@@ -107,7 +107,7 @@ class _EntryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _DirectoryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["fedprivacy/directory/1"]
     epoch: _Epoch
-    entries: list[_EntryText]
+    entries: list[EntryText]
     signature: Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * SIGNATURE_BYTES}}}\Z")]
 
 

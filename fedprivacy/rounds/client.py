@@ -188,15 +188,18 @@ class RoundClient:
         """Tell the server that this client is out, and why, before the error is raised here."""
         if self._dead:
             raise PeerError(Reason.UNEXPECTED, "this client has left the attempt")
+        # Whatever is not carried out to its end, the client does not go on from: a mark that could
+        # not be committed, an effect that was not pulled.
+        self._dead = True
         try:
             yield from effects
         except FedPrivacyError as error:
-            self._dead = True
             reason = Reason.FAILED
             if isinstance(error, PeerError | PolicyRefused):
                 reason = error.reason
             yield Send(SERVER, encode(Refusal(self._round_id, reason.value)))
             raise
+        self._dead = False
 
     def __repr__(self) -> str:
         return f"RoundClient({self._identity.client_id})"

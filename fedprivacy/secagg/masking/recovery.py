@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,24 @@ from fedprivacy.secagg.masking.messages import (
     SECRET_BYTES,
     OpenedShare,
     RosterEntry,
+    SealedBox,
     SealedShares,
     UnmaskShares,
 )
 
-__all__ = ["check_shares", "mask_terms", "recover_secrets"]
+__all__ = ["Dealt", "check_shares", "mask_terms", "recover_secrets"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """What one dealer committed to, its boxes by recipient."""
+
+    seed_commitment: bytes
+    boxes: Mapping[int, SealedBox]
+
+    @classmethod
+    def of(cls, message: SealedShares) -> Dealt:
+        return cls(message.seed_commitment, {box.peer: box for box in message.boxes})
 
 
 def check_shares(
@@ -42,7 +56,7 @@ def check_shares(
     responder: int,
     answer: UnmaskShares,
     *,
-    dealt: Mapping[int, SealedShares],
+    dealt: Mapping[int, Dealt],
     survivors: frozenset[int],
     unopened: frozenset[int],
 ) -> dict[int, NDArray[np.uint64]]:
@@ -66,15 +80,14 @@ def check_shares(
 
 
 def _is_committed(
-    session: bytes, secret: Secret, responder: int, opened: OpenedShare, dealt: SealedShares
+    session: bytes, secret: Secret, responder: int, opened: OpenedShare, dealt: Dealt
 ) -> bool:
     commitment = share_commitment(
         session, secret, opened.dealer, responder, opened.share, opened.salt
     )
     at = 32 * secret
-    return any(
-        box.peer == responder and box.commitments[at : at + 32] == commitment for box in dealt.boxes
-    )
+    box = dealt.boxes.get(responder)
+    return box is not None and box.commitments[at : at + 32] == commitment
 
 
 def recover_secrets(
@@ -83,7 +96,7 @@ def recover_secrets(
     shares: Mapping[int, Mapping[int, NDArray[np.uint64]]],
     *,
     roster: Mapping[int, RosterEntry],
-    dealt: Mapping[int, SealedShares],
+    dealt: Mapping[int, Dealt],
     survivors: frozenset[int],
 ) -> dict[int, bytes]:
     """Each dealer's one recovered secret: a survivor's seed, another's mask key.
@@ -112,7 +125,7 @@ def recover_secrets(
 
 
 def _checked(
-    session: bytes, kind: Secret, limbs: NDArray[Any], entry: RosterEntry, dealt: SealedShares
+    session: bytes, kind: Secret, limbs: NDArray[Any], entry: RosterEntry, dealt: Dealt
 ) -> bytes:
     who = entry.membership
     try:

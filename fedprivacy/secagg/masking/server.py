@@ -51,7 +51,7 @@ from fedprivacy.secagg.masking.messages import (
     UnmaskShares,
     client_limit,
 )
-from fedprivacy.secagg.masking.recovery import check_shares, mask_terms, recover_secrets
+from fedprivacy.secagg.masking.recovery import Dealt, check_shares, mask_terms, recover_secrets
 from fedprivacy.secagg.masking.roster import check_keys
 from fedprivacy.secagg.uploads import MaskedChunk, Spool
 from fedprivacy.wire import decode, encode
@@ -92,9 +92,10 @@ class MaskingServer:
         self._answered: set[int] = set()
 
         self._keys: dict[int, KeyAdvertisement] = {}
+        self._taken: set[bytes] = set()
         self._roster: dict[int, RosterEntry] = {}
         self._session = b""
-        self._dealt: dict[int, SealedShares] = {}
+        self._dealt: dict[int, Dealt] = {}
         self._spools: dict[int, Spool] = {}
         self._unopened: dict[int, frozenset[int]] = {}
         self._total = np.zeros(plan.length, dtype=word_dtype(plan.modulus_bits))
@@ -187,11 +188,12 @@ class MaskingServer:
     def _take_keys(self, index: int, keys: KeyAdvertisement) -> bool:
         name = self._name(index)
         check_keys(self._plan, index, name, keys, self._directory)
-        taken = {key for k in self._keys.values() for key in (k.seal_key, k.mask_key)}
-        if keys.seal_key in taken or keys.mask_key in taken or keys.seal_key == keys.mask_key:
-            raise PeerError(Reason.DUPLICATE_MEMBER, "a key that another member uses")
-        for key in (keys.seal_key, keys.mask_key):
+        pair = {keys.seal_key, keys.mask_key}
+        if len(pair) < 2 or pair & self._taken:
+            raise PeerError(Reason.DUPLICATE_MEMBER, "a key that is already in use")
+        for key in pair:
             agree(_ANY_SCALAR, key)
+        self._taken |= pair
         self._keys[index] = keys
         return True
 
@@ -210,16 +212,14 @@ class MaskingServer:
     def _take_dealt(self, index: int, dealt: SealedShares) -> bool:
         if tuple(box.peer for box in dealt.boxes) != tuple(sorted(self._roster)):
             raise PeerError(Reason.UNKNOWN_DEALER, "the boxes are not one for each member")
-        self._dealt[index] = dealt
+        self._dealt[index] = Dealt.of(dealt)
         return True
 
     def _close_shares(self) -> Iterator[Effect]:
         self._dealt = {i: d for i, d in self._dealt.items() if i in self._expected}
-        position = {member: row for row, member in enumerate(sorted(self._roster))}
         for recipient in sorted(self._expected):
-            row = position[recipient]
             boxes = tuple(
-                SealedBox(dealer, dealt.boxes[row].box, dealt.boxes[row].commitments)
+                SealedBox(dealer, dealt.boxes[recipient].box, dealt.boxes[recipient].commitments)
                 for dealer, dealt in sorted(self._dealt.items())
             )
             yield Send(self._name(recipient), encode(ShareDelivery(boxes)))
