@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.arithmetic import MAX_BITS, modulus_bits
-from fedprivacy.errors import ConfigurationError
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Rng
 from fedprivacy.vector.fixedpoint import Weigh
 from fedprivacy.vector.spec import Stage, Update, VectorSpec, chain, check_whole
@@ -127,8 +127,8 @@ class Pipeline:
     def decode(self, total: NDArray[np.int64], *, clients: int) -> Aggregate:
         """The aggregate of so many clients from the sum of their integers.
 
-        A total that no `clients` honest clients can add up to is refused: a client lied, or the
-        number is wrong.
+        Raises `PeerError` (`SUM_RANGE`), naming no culprit, for a total that so many honest clients
+        cannot add up to.
         """
         check_whole("clients", clients, 1, _MANY)
         self._check_total(total, clients)
@@ -149,13 +149,14 @@ class Pipeline:
         least, most = int(values.min()), int(values.max())
         if least < -bound or most > bound:
             worst = least if least < -bound else most
-            raise ConfigurationError(
-                f"the total has a coordinate {worst} where {clients} clients reach {bound} at "
-                "most: discard this round's sum"
+            raise PeerError(
+                Reason.SUM_RANGE,
+                f"the total has a coordinate {worst} where {clients} clients reach {bound} at most",
             )
         heaviest = clients * spec.max_weight
         if self.weights is Weights.SUMMED and not 0 <= int(total[-1]) <= heaviest:
-            raise ConfigurationError(
+            raise PeerError(
+                Reason.SUM_RANGE,
                 f"the total weight is {int(total[-1])} where {clients} clients weigh 0 to "
-                f"{heaviest}: discard this round's sum"
+                f"{heaviest}",
             )

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -92,6 +93,27 @@ def test_the_hospitals_sum_comes_back_within_the_quantisation_bound():
 def test_uniform_weights_bound_the_rounding_of_every_possible_unit():
     summed, uniform = hospital(3), hospital(3, weights=Weights.UNIFORM)
     assert uniform.quantisation_bound(1) == summed.quantisation_bound(64)
+
+
+@dataclass(frozen=True)
+class Permuted:
+    order: tuple[int, ...]
+
+    def admit(self, spec):
+        return spec
+
+    def encode(self, update, spec, *, rng):
+        return Update(update.values[:, list(self.order)], update.weight)
+
+    def decode(self, values, spec):
+        return values[np.argsort(self.order)]
+
+
+def test_stages_on_units_are_undone_in_reverse():
+    stages = Permuted((1, 2, 0)), Clip(9.0), Permuted((1, 0, 2)), FixedPoint(32)
+    built = Pipeline.of(3, PerUnit(*stages, max_units=2), weights=Weights.UNIFORM)
+    encoded = built.encode(Update(np.array([[0.5, -1.0, 0.25], [1.5, 0.0, 0.0]])), rng=RNG)
+    assert built.decode(encoded, clients=1).sum == pytest.approx([2.0, -1.0, 0.25], abs=1e-7)
 
 
 def test_no_units_are_zeros_of_weight_zero():

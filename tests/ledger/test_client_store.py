@@ -91,7 +91,9 @@ def test_survivor_sets_under_one_broadcast_are_equal_or_far_apart(store, run):
     store.mark_answered(run, 2, 1, CAST, ["d", "c", "b", "a", "a"], 3)  # the same set
     store.mark_answered(run, 3, 1, CAST, ["a", "b", "e"], 3)  # three names apart
     store.mark_answered(run, 4, 1, OTHER_CAST, ["a", "b", "c"], 3)  # other updates
-    # Every earlier answer counts, not the last alone.
+    # Every earlier answer counts, not the first or the last alone.
+    close = ["a", "b", "e", "f"]
+    refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, run, 5, 1, CAST, close, 3)
     refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, run, 5, 1, CAST, ["a", "b", "c"], 3)
     store.mark_answered(run, 5, 1, CAST, ["a", "b", "c"], 1)
 

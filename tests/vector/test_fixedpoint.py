@@ -73,6 +73,11 @@ def test_whole_numbers_and_zeros_are_never_moved(bits, seed):
     assert out.tolist() == [0, 0, limit, -limit, 0]
 
 
+def test_a_uniform_of_zero_moves_no_whole_number():
+    scaled, words = np.array([3.0, 0.0, -2.0, 7.0, 0.5]), np.zeros(5, dtype="<u8")
+    assert FixedPoint(4)._round(scaled, words).tolist() == [3, 0, -2, 7, 1]
+
+
 def test_the_draw_is_one_word_a_value_from_one_seed_a_row():
     rng = Words()
     values = np.linspace(-1, 1, 2 * 37).reshape(2, 37)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedprivacy.arithmetic import from_residues, to_residues
-from fedprivacy.errors import ConfigurationError
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.vector import FixedPoint, Pipeline, Update, VectorSpec, Weigh, Weights
 
@@ -34,17 +34,19 @@ class Bounded:
 
 
 @dataclass(frozen=True)
-class Negated:
-    """Undoes itself, so a decode in the wrong order or left out shows."""
+class Permuted:
+    """Two of these seldom commute, so a decode in the wrong order or left out shows."""
+
+    order: tuple[int, ...]
 
     def admit(self, spec):
         return spec
 
     def encode(self, update, spec, *, rng):
-        return Update(1 - 2 * update.values, update.weight)
+        return Update(update.values[list(self.order)], update.weight)
 
     def decode(self, values, spec):
-        return -values
+        return values[np.argsort(self.order)]
 
 
 def pipeline(*stages, length=3, weights=Weights.UNIFORM):
@@ -140,10 +142,11 @@ def test_the_modulus_holds_the_largest_sum_of_either_sign():
 
 
 def test_stages_are_undone_in_reverse():
-    built = pipeline(Negated(), Bounded(4.0), FixedPoint(32))
+    built = pipeline(Permuted((1, 2, 0)), Bounded(), Permuted((1, 0, 2)), FixedPoint(32))
     values = np.array([0.5, -1.0, 0.25])
-    decoded = built.decode(built.encode(Update(values), rng=RNG), clients=1)
-    assert decoded.sum == pytest.approx(-(1 - 2 * values), abs=1e-8)
+    encoded = built.encode(Update(values), rng=RNG)
+    assert encoded / encoded[0] == pytest.approx([1, -4, 2])
+    assert built.decode(encoded, clients=1).sum == pytest.approx(values, abs=1e-8)
 
 
 def test_an_encoding_is_determined_by_the_rng():
@@ -215,14 +218,28 @@ def test_a_modulus_beyond_62_bits_is_refused():
         (np.array([-(2**63), 0, 0, 1]), 2, "a coordinate -9223372036854775808 where"),
         (np.array([0, 0, 0, 11]), 2, "the total weight is 11 where 2 clients weigh 0 to 10"),
         (np.array([0, 0, 0, -1]), 2, "the total weight is -1 where 2 clients weigh 0 to 10"),
-        (np.array([0, 0, 0]), 2, r"of shape \(3,\) where int64 of shape \(4,\) is wanted"),
-        (np.array([0, 0, 0, 1], "u8"), 2, "the total is uint64 of shape"),
-        (np.array([0, 0, 0, 1]), 0, "clients = 0 is not a whole number from 1"),
     ],
 )
 def test_a_total_that_no_honest_clients_reach_is_refused(total, clients, words):
     built = pipeline(Bounded(), Weigh(5), FixedPoint(4), weights=Weights.SUMMED)
     assert built.decode(np.array([14, -14, 0, 10]), clients=2).weight == 10
+    with pytest.raises(PeerError, match=words) as caught:
+        built.decode(total, clients=clients)
+    assert caught.value.reason is Reason.SUM_RANGE
+    assert caught.value.culprits == ()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("total", "clients", "words"),
+    [
+        (np.array([0, 0, 0]), 2, r"of shape \(3,\) where int64 of shape \(4,\) is wanted"),
+        (np.array([0, 0, 0, 1], "u8"), 2, "the total is uint64 of shape"),
+        (np.array([0, 0, 0, 1]), 0, "clients = 0 is not a whole number from 1"),
+    ],
+)
+def test_what_is_no_total_is_refused(total, clients, words):
+    built = pipeline(Bounded(), Weigh(5), FixedPoint(4), weights=Weights.SUMMED)
     with pytest.raises(ConfigurationError, match=words) as caught:
         built.decode(total, clients=clients)
     assert "\n" not in str(caught.value)
