@@ -73,7 +73,7 @@ class Reason(enum.Enum):
     POLICY_NOISE = 29
     """The plan's noise is below the policy's floor."""
     QUORUM = 30
-    """The threshold breaks 2t > n + c, t > c or t <= n."""
+    """The threshold breaks 2t > n + c, t > c, t <= n, or a sum may hold one honest client only."""
     MODULUS = 31
     """The modulus is not the one that the plan's bounds imply."""
     BROADCAST = 32
@@ -90,6 +90,8 @@ class Reason(enum.Enum):
     """More attempts at one round than the plan allows."""
     PLAN = 38
     """The plan contradicts itself or names what the client cannot derive."""
+    ATTEMPT_CHANGED = 39
+    """A later attempt at a round names another plan or another cohort than the first."""
 
     COHORT_PROOF = 40
     """A member's proof does not lead to the committed cohort."""

@@ -8,7 +8,13 @@ from fedprivacy.crypto.draft import DirectoryDraft
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
 from fedprivacy.crypto.kdf import derive
 from fedprivacy.crypto.masks import MaskStream
-from fedprivacy.crypto.signing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from fedprivacy.crypto.signing import (
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_BYTES,
+    SigningKey,
+    has_small_order,
+    verify,
+)
 from fedprivacy.crypto.suites import Suite
 
 __all__ = [
@@ -29,6 +35,7 @@ __all__ = [
     "agree",
     "check_client_id",
     "derive",
+    "has_small_order",
     "public_key",
     "seal",
     "unseal",

@@ -10,7 +10,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN
-from fedprivacy.crypto.signing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from fedprivacy.crypto.signing import (
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_BYTES,
+    SigningKey,
+    has_small_order,
+    verify,
+)
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.wire import Message, decode, digest, encode
 
@@ -100,6 +106,8 @@ class Directory(Message, frozen=True, tag="directory"):
 
 
 class EntryText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry as files have it."""
+
     id: _ClientId
     public_key: Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * PUBLIC_KEY_BYTES}}}\Z")]
 
@@ -135,6 +143,8 @@ def _check(epoch: int, entries: tuple[tuple[str, bytes], ...], signature: bytes)
             raise ValueError(f"{client_id!r} does not come after {previous!r}")
         if len(key) != PUBLIC_KEY_BYTES:
             raise ValueError(f"{client_id!r} has a key of {len(key)} bytes")
+        if has_small_order(key):
+            raise ValueError(f"{client_id!r} has a key of small order, which binds nobody")
         if owners.setdefault(key, client_id) != client_id:
             raise ValueError(f"{owners[key]!r} and {client_id!r} share a key")
         previous = client_id

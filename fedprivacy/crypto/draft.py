@@ -1,4 +1,4 @@
-"""The authority's working copy of the directory, before it is signed: requests go in, one by one."""
+"""The authority's working copy of the directory before it is signed: requests go in."""
 
 from __future__ import annotations
 

@@ -11,13 +11,20 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from fedprivacy.crypto.signing import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from fedprivacy.crypto.signing import (
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_BYTES,
+    SigningKey,
+    has_small_order,
+    verify,
+)
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import SEED_BYTES, Rng
 
 __all__ = ["CLIENT_ID_PATTERN", "Enrolment", "Identity", "check_client_id"]
 
-CLIENT_ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+# Python's `$` lets a last line feed pass, and JSON Schema has no `\Z`: this form means one thing.
+CLIENT_ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"
 _OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 _KEY_FILE_LIMIT = 4096  # bytes; such a key takes about 120
 
@@ -128,6 +135,11 @@ class Enrolment:
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise ConfigurationError(f"enrolment: {error}") from None
         public, proof = bytes.fromhex(entry.public_key), bytes.fromhex(entry.proof)
+        if has_small_order(public):
+            raise ConfigurationError(
+                f"enrolment: $.public_key of {entry.id} has small order, so that anybody can sign "
+                "for it: ask for a new identity"
+            )
         if not verify(public, proof, _PROOF_LABEL, entry.id.encode(), public):
             raise ConfigurationError(
                 f"enrolment: $.proof does not hold for {entry.id}: ask for a new request"

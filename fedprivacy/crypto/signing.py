@@ -17,10 +17,17 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fedprivacy.wire import digest
 
-__all__ = ["PUBLIC_KEY_BYTES", "SIGNATURE_BYTES", "SigningKey", "verify"]
+__all__ = ["PUBLIC_KEY_BYTES", "SIGNATURE_BYTES", "SigningKey", "has_small_order", "verify"]
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+
+_P = (1 << 255) - 19
+_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+# The y of each of the eight points whose order divides 8, and two more encodings of 0 and of 1.
+_SMALL_ORDER = frozenset(
+    y.to_bytes(32, "little") for y in (0, 1, _P - 1, _OF_ORDER_8, _P - _OF_ORDER_8, _P, _P + 1)
+)
 
 
 class SigningKey:
@@ -65,12 +72,21 @@ class SigningKey:
         return f"SigningKey(public={self.public.hex()})"
 
 
+def has_small_order(public: bytes) -> bool:
+    """Whether this key is a point of small order, for which anybody can make signatures.
+
+    Such a key is bound to nobody, and one signature may hold for many messages. The sign bit of
+    the encoding is passed over: with either, the y is refused.
+    """
+    return len(public) == 32 and public[:31] + bytes([public[31] & 0x7F]) in _SMALL_ORDER
+
+
 def verify(public: bytes, signature: bytes, label: str, *parts: bytes) -> bool:
     """Whether the owner of `public` signed these parts under this label.
 
-    Bytes that are no key or no signature verify nothing.
+    Bytes that are no key or no signature, and keys of small order, verify nothing.
     """
-    return _verify(public, signature, digest(label, *parts))
+    return not has_small_order(public) and _verify(public, signature, digest(label, *parts))
 
 
 def _verify(public: bytes, signature: bytes, message: bytes) -> bool:

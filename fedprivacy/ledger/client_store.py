@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, exc, insert, select, tuple_
 
+from fedprivacy.crypto import has_small_order
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.ledger.storage import AnchoredFile, fact
 from fedprivacy.ledger.tables import answers, attempts, directories, facts, receipts, spent
@@ -52,6 +53,11 @@ class ClientStore:
 
     def pin_authority(self, public_key: bytes) -> None:
         """Trust this directory authority from now on, and no other: a pin is never replaced."""
+        if has_small_order(public_key):
+            raise ConfigurationError(
+                f"authority = {public_key.hex()} has small order, so that anybody can sign for it: "
+                "ask the authority for its own key"
+            )
         with self._file.writing("authority", public_key) as connection:
             pinned = fact(connection, "authority")
             if pinned == public_key:
@@ -91,17 +97,25 @@ class ClientStore:
     # --- what it did in a round
 
     def begin(
-        self, run_id: bytes, round: int, attempt: int, round_id: bytes, broadcast: bytes
+        self,
+        run_id: bytes,
+        round: int,
+        attempt: int,
+        round_id: bytes,
+        broadcast: bytes,
+        terms: bytes,
     ) -> None:
         """Take part in one attempt at one round of a run; each only once, and only forwards.
 
         `ROUND_SEEN` if this attempt was begun, or a later one at this round, or a later round of
-        this run; `ANSWERED` if this client answered an earlier attempt at this round.
+        this run; `ANSWERED` if this client answered an earlier attempt at this round;
+        `ATTEMPT_CHANGED` if an earlier attempt at it had other `terms`, the hash of all that a
+        round's attempts have in common.
         """
         where = f"round {round}, attempt {attempt}"
         key = {"run_id": run_id, "round": round, "attempt": attempt}
         record = _key_bytes(run_id, round, attempt)
-        with self._file.writing("begin", *record, round_id, broadcast) as connection:
+        with self._file.writing("begin", *record, round_id, broadcast, terms) as connection:
             seen = connection.execute(
                 select(attempts.c.round, attempts.c.attempt)
                 .where(attempts.c.run_id == run_id)
@@ -115,7 +129,11 @@ class ClientStore:
                 )
             if _answered(connection, run_id, round):
                 raise PeerError(Reason.ANSWERED, f"{where} where round {round} was answered")
-            row = {**key, "round_id": round_id, "broadcast": broadcast}
+            earlier = select(attempts.c.terms).where(_is_round(attempts, run_id, round)).limit(1)
+            if connection.execute(earlier).scalar() not in (None, terms):
+                detail = f"{where} has another plan or cohort than an earlier attempt"
+                raise PeerError(Reason.ATTEMPT_CHANGED, detail)
+            row = {**key, "round_id": round_id, "broadcast": broadcast, "terms": terms}
             _insert_once(connection, attempts, row, Reason.ROUND_SEEN, f"{where} was begun")
 
     def mark_spent(self, run_id: bytes, round: int, attempt: int) -> None:

@@ -48,6 +48,7 @@ attempts = Table(
     _attempt_key(),
     Column("round_id", LargeBinary, nullable=False),
     Column("broadcast", LargeBinary, nullable=False),
+    Column("terms", LargeBinary, nullable=False),
 )
 
 spent = Table("spent", metadata, *_round_key(), _attempt_key())

@@ -1,1 +1,1 @@
-"""What a person reads."""
+"""What a person reads: a run's record, and a plan before it runs, as tables of plain text."""

@@ -100,7 +100,14 @@ class RoundClient:
         directory = self._check_directory(plan, invitation.directory)
         if broadcast_digest(invitation.broadcast) != plan.broadcast:
             raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
-        self._store.begin(plan.run_id, plan.round, plan.attempt, plan.round_id, plan.broadcast)
+        self._store.begin(
+            plan.run_id,
+            plan.round,
+            plan.attempt,
+            plan.round_id,
+            plan.broadcast,
+            terms=plan.terms,
+        )
         protocol = PROTOCOLS[plan.plan.aggregation.protocol]
         self._party = protocol.client(
             plan.sum_plan(),
@@ -193,13 +200,16 @@ class RoundClient:
         self._dead = True
         try:
             yield from effects
+            self._dead = False
         except FedPrivacyError as error:
             reason = Reason.FAILED
             if isinstance(error, PeerError | PolicyRefused):
                 reason = error.reason
             yield Send(SERVER, encode(Refusal(self._round_id, reason.value)))
             raise
-        self._dead = False
+        finally:
+            if self._dead and self._party is not None:
+                self._party.fail()
 
     def __repr__(self) -> str:
         return f"RoundClient({self._identity.client_id})"

@@ -64,10 +64,11 @@ class Guarantee:
             f"{self.cohort} clients, an honest client's update is seen only inside a sum with at "
             f"least {self.honest_in_sum} honest clients."
         )
-        once = "In one round, across all attempts, at most one such sum is revealed."
+        once = "In one round, across all attempts, at most one sum that holds it is revealed."
         if self.adversary is Adversary.HONEST_BUT_CURIOUS:
             once = "A server that follows the protocol reveals one such sum in a round."
-        lost = f"Up to {self.cohort - self.threshold} clients may be lost at any moment."
+        needed = self.honest_in_sum + self.corrupt
+        lost = f"Up to {self.cohort - needed} clients may be lost at any moment."
         return hidden, once, lost
 
     def does_not_hold(self) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ class Envelope(Message, frozen=True, tag="envelope"):
     round_id: Digest
     body: bytes
 
+    def __repr__(self) -> str:
+        # The body may hold shares that are for the recipient alone.
+        return f"Envelope(round_id={self.round_id!r}, {len(self.body)} bytes)"
+
 
 class Refusal(Message, frozen=True, tag="refusal"):
     """Client to server: it takes no (further) part in this attempt, for a registered reason."""

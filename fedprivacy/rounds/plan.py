@@ -198,7 +198,8 @@ def quorum_fault(
 ) -> str | None:
     """What is wrong with a threshold for a cohort; None if nothing is.
 
-    t > c, so that the corrupt alone unmask nobody; against a server that lies also 2t > n + c, so
+    t > c, so that the corrupt alone unmask nobody; two honest clients in every sum, since with one
+    the corrupt subtract their own and see the rest; against a server that lies also 2t > n + c, so
     that no two survivor sets are both unmasked.
     """
     n, t, c = cohort_size, threshold, corrupt
@@ -206,6 +207,8 @@ def quorum_fault(
         return f"threshold {t} is within reach of {c} corrupt clients: at least {c + 1}"
     if t < 2:
         return f"threshold {t} lets one client unmask: at least 2"
+    if max(t, min_clients) < c + 2:
+        return f"min_clients {min_clients} with {c} corrupt may leave one honest: at least {c + 2}"
     if t > n:
         return f"threshold {t} is more than the cohort of {n}: lower it or enrol more clients"
     if min_clients > n:

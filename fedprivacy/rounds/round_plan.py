@@ -7,11 +7,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from fedprivacy.arithmetic import MAX_BITS
-from fedprivacy.crypto import Directory
+from fedprivacy.crypto import Directory, Suite
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds.plan import Plan, quorum_fault
-from fedprivacy.secagg import Adversary, Cohort, SumPlan
+from fedprivacy.secagg import PROTOCOLS, Adversary, Cohort, SumPlan
 from fedprivacy.secagg.cohort import MAX_COHORT, Digest
 from fedprivacy.vector import Pipeline
 from fedprivacy.wire import DIGEST_BYTES, Record, digest, encode
@@ -110,6 +110,16 @@ class RoundPlan(Record, frozen=True):
         return digest("round", encode(self))
 
     @property
+    def terms(self) -> bytes:
+        """What all attempts at a round have in common: the plan and the committed cohort.
+
+        The quorum keeps two sums apart within one cohort only: with another one at the second
+        attempt, those who had not answered at the first could unmask nearly the same clients again.
+        """
+        size = self.cohort_size.to_bytes(4, "big")
+        return digest("terms", self.plan.digest(), size, self.cohort_root)
+
+    @property
     def pipeline(self) -> Pipeline:
         return self.plan.pipeline(self.length, self.clip)
 
@@ -121,6 +131,9 @@ class RoundPlan(Record, frozen=True):
         rules = self.plan.aggregation
         if self.version != VERSION:
             raise PeerError(Reason.CODEPOINT, f"version {self.version} where {VERSION} is spoken")
+        if rules.protocol not in PROTOCOLS or rules.suite not in {s.label for s in Suite}:
+            detail = f"protocol {rules.protocol} with suite {rules.suite} is not spoken"
+            raise PeerError(Reason.CODEPOINT, detail)
         if fault := self.plan.fault():
             raise PeerError(Reason.PLAN, fault)
         if not 0.0 < self.clip <= self.plan.update.clip:
@@ -135,6 +148,10 @@ class RoundPlan(Record, frozen=True):
             rules.adversary, self.cohort_size, self.threshold, rules.corrupt, rules.min_clients
         ):
             raise PeerError(Reason.QUORUM, fault)
+        if self.threshold != self.plan.threshold(self.cohort_size):
+            # The guarantee was derived from the plan's: a lower one promises less.
+            detail = f"threshold {self.threshold} where the plan leads to another"
+            raise PeerError(Reason.PLAN, detail)
         self._check_modulus()
 
     def _check_modulus(self) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from fedprivacy.crypto.identity import CLIENT_ID_PATTERN
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
 from fedprivacy.wire import DIGEST_BYTES, Record, digest, merkle_path, merkle_root, verify_path
@@ -21,7 +22,7 @@ __all__ = ["MAX_COHORT", "ClientId", "Cohort", "Digest", "Membership"]
 MAX_COHORT = 1 << 20
 _DEPTH = MAX_COHORT.bit_length() - 1
 
-ClientId = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+ClientId = Annotated[str, Meta(pattern=CLIENT_ID_PATTERN)]
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 

@@ -189,6 +189,10 @@ class ClientParty(Protocol):
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
     def contribute(self, source: Source) -> Iterator[Effect]: ...
 
+    def fail(self) -> None:
+        """End without (further) answers and erase what is secret."""
+        ...
+
 
 class SummingProtocol(Protocol):
     """A protocol as the registry knows it."""
@@ -207,6 +211,12 @@ class SummingProtocol(Protocol):
     @property
     def rand_bytes(self) -> int:
         """Bytes of randomness that one client takes."""
+        ...
+
+    def upload_sizes(
+        self, adversary: Adversary, *, members: int, length: int, modulus_bits: int
+    ) -> Iterator[tuple[str, int]]:
+        """Phase and bytes of each message that one client sends when nobody is lost."""
         ...
 
     def server(self, plan: SumPlan, cohort: Cohort, directory: Directory | None) -> ServerParty: ...

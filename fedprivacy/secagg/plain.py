@@ -33,9 +33,10 @@ from fedprivacy.secagg.uploads import (
     MaskedChunk,
     PackedUpload,
     Spool,
+    chunk_sizes,
     chunk_slices,
 )
-from fedprivacy.wire import Message, decode, encode
+from fedprivacy.wire import DIGEST_BYTES, Message, decode, encode
 
 __all__ = ["Plain", "PlainClient", "PlainInput", "PlainServer"]
 
@@ -78,6 +79,9 @@ class PlainClient:
             yield SendChunk(SERVER, upload.chunk(residues))
         yield Send(SERVER, encode(PlainInput(upload.digest())))
         yield Done()
+
+    def fail(self) -> None:
+        self._spent = True
 
 
 class PlainServer:
@@ -147,6 +151,14 @@ class Plain:
     claim: ClassVar[str] = "plain-no-protection"
     adversaries: ClassVar[frozenset[Adversary]] = frozenset({Adversary.HONEST_BUT_CURIOUS})
     rand_bytes: ClassVar[int] = 0
+
+    @staticmethod
+    def upload_sizes(
+        adversary: Adversary, *, members: int, length: int, modulus_bits: int
+    ) -> Iterator[tuple[str, int]]:
+        for size in chunk_sizes(length, modulus_bits):
+            yield "input", size
+        yield "input", len(encode(PlainInput(bytes(DIGEST_BYTES))))
 
     @staticmethod
     def server(plan: SumPlan, cohort: Cohort, directory: Directory | None) -> PlainServer:

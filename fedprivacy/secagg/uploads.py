@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.arithmetic import pack, packed_size, unpack
 from fedprivacy.errors import PeerError, Reason
-from fedprivacy.wire import Digester, Message, encode
+from fedprivacy.wire import Digester, Message, blob_size, encode
 
 __all__ = [
     "CHUNK_VALUES",
@@ -23,6 +23,7 @@ __all__ = [
     "MaskedChunk",
     "PackedUpload",
     "Spool",
+    "chunk_sizes",
     "chunk_slices",
 ]
 
@@ -43,6 +44,13 @@ def chunk_slices(length: int) -> Iterator[slice]:
     """The slices of a vector that go into one chunk each."""
     for start in range(0, length, CHUNK_VALUES):
         yield slice(start, min(start + CHUNK_VALUES, length))
+
+
+def chunk_sizes(length: int, bits: int) -> Iterator[int]:
+    """The bytes of each message in which such a vector is uploaded, the closing one apart."""
+    for sequence, part in enumerate(chunk_slices(length)):
+        around = len(encode(MaskedChunk(sequence, b""))) - blob_size(0)
+        yield around + blob_size(packed_size(part.stop - part.start, bits))
 
 
 class PackedUpload:

@@ -57,17 +57,18 @@ class Simulation:
 
     Identities, keys, masks and rounding come from `rng`; the job's seed deals the data and nothing
     else. `folder`, where given, receives `rounds.jsonl`, a line synced after each round, and
-    `record.json`; the clients' stores lie in it as well, one a client.
+    `record.json`; the clients' stores lie in it as well, one a client. `run_id` has 16 bytes and is
+    drawn where it is not given.
     """
 
     job: Job
     folder: Path | None = None
     rng: Rng = field(default_factory=SystemRng)
     transcript: Transcript | None = None
+    run_id: bytes = b""
     _members: dict[str, _Member] = field(default_factory=dict)
     _directory: Directory | None = None
     _training: Training = field(init=False)
-    _run_id: bytes = b""
 
     def __post_init__(self) -> None:
         file, plan = self.job.file, self.job.plan
@@ -75,14 +76,10 @@ class Simulation:
         names = tuple(self._training.consortium.hospitals)
         # Refuse what no round could make good before anything is written.
         self.job.policy.check(plan, threshold=plan.threshold(len(names)), cohort=len(names))
-        self._run_id = self.rng.child("run").bytes(16)
+        self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             _make_folder(self.folder)
         self._enrol(names)
-
-    @property
-    def run_id(self) -> str:
-        return self._run_id.hex()
 
     def run(self, observer: Observer) -> RunRecord:
         """Every round of the job; raises nothing for a round that is aborted."""
@@ -159,7 +156,7 @@ class Simulation:
         plan = RoundPlan.freeze(
             self.job.plan,
             cohort,
-            run_id=self._run_id,
+            run_id=self.run_id,
             number=number,
             attempt=attempt,
             broadcast=broadcast,
@@ -236,7 +233,7 @@ class Simulation:
         )
         record = RunRecord(
             fedprivacy=version("fedprivacy"),
-            run_id=self.run_id,
+            run_id=self.run_id.hex(),
             plan=plan,
             plan_hash=plan.digest().hex(),
             guarantee=GuaranteeRecord.of(Guarantee.of(plan, len(names))),

@@ -2,7 +2,7 @@
 
 from fedprivacy.wire.hashing import DIGEST_BYTES, Digester, digest
 from fedprivacy.wire.merkle import merkle_path, merkle_root, verify_path
-from fedprivacy.wire.messages import Message, Record, decode, encode
+from fedprivacy.wire.messages import Message, Record, blob_size, decode, encode
 from fedprivacy.wire.transcript import Transcript, TranscriptEntry
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Record",
     "Transcript",
     "TranscriptEntry",
+    "blob_size",
     "decode",
     "digest",
     "encode",

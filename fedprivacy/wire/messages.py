@@ -15,7 +15,7 @@ import msgspec
 
 from fedprivacy.errors import PeerError, Reason
 
-__all__ = ["Message", "Record", "decode", "encode"]
+__all__ = ["Message", "Record", "blob_size", "decode", "encode"]
 
 M = TypeVar("M", bound="Message")
 
@@ -36,6 +36,11 @@ class Message(
 def encode(message: Message | Record) -> bytes:
     """The canonical bytes of a message or a record."""
     return _ENCODER.encode(message)
+
+
+def blob_size(count: int) -> int:
+    """The bytes that a field of `count` bytes takes: MessagePack's bin 8, bin 16 and bin 32."""
+    return count + (2 if count < 1 << 8 else 3 if count < 1 << 16 else 5)
 
 
 @overload

@@ -14,6 +14,8 @@ Effects are tuples:
 import hashlib
 import re
 from collections import namedtuple
+from itertools import pairwise
+from typing import NamedTuple
 
 from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
@@ -88,7 +90,7 @@ def require(condition, reason, *culprits):
 
 
 def pack(value):
-    """The shortest MessagePack encoding of an integer >= 0, a str, bytes, or a sequence of these."""
+    """The shortest MessagePack of an integer >= 0, a str, bytes, or a sequence of these."""
     if isinstance(value, int):
         if value < 0x80:
             return bytes([value])
@@ -102,8 +104,10 @@ def pack(value):
         return _long(((0xD9, 1), (0xDA, 2), (0xDB, 4)), len(raw)) + raw
     if isinstance(value, bytes):
         return _long(((0xC4, 1), (0xC5, 2), (0xC6, 4)), len(value)) + value
-    head = bytes([0x90 | len(value)]) if len(value) < 16 else _long(((0xDC, 2), (0xDD, 4)), len(value))
-    return head + b"".join(pack(item) for item in value)
+    items = b"".join(pack(item) for item in value)
+    if len(value) < 16:
+        return bytes([0x90 | len(value)]) + items
+    return _long(((0xDC, 2), (0xDD, 4)), len(value)) + items
 
 
 def _long(heads, length):
@@ -117,7 +121,7 @@ _DEEPEST = 5  # message, roster entries, entry, membership, path
 
 
 def unpack(data):
-    """The value of one MessagePack encoding, of any width; `MALFORMED` for other types or leftovers."""
+    """The value of one MessagePack encoding of any width; `MALFORMED` for anything else."""
     value, end = _unpack(data, 0, _DEEPEST)
     require(end == len(data), "MALFORMED")
     return value
@@ -205,7 +209,7 @@ def many(item, most):
 
 def record(name, **fields):
     """A named tuple with a reader: an array of exactly these fields."""
-    kind = namedtuple(name, fields)
+    kind = namedtuple(name, fields)  # noqa: PYI024 - the fields come as data
 
     def read(value):
         require(isinstance(value, list) and len(value) == len(fields), "MALFORMED")
@@ -231,7 +235,9 @@ INDEX = integer(MAX_COHORT)
 DIGEST = KEY = octets(32, 32)
 SIGNATURE, MAYBE_SIGNATURE = octets(64, 64), octets(0, 64)
 
-Membership = record("Membership", index=INDEX, client_id=client_id, salt=DIGEST, path=many(DIGEST, 20))
+Membership = record(
+    "Membership", index=INDEX, client_id=client_id, salt=DIGEST, path=many(DIGEST, 20)
+)
 RosterEntry = record(
     "RosterEntry",
     membership=Membership.read,
@@ -301,7 +307,7 @@ def client_limit(plan):
 
 
 def require_ascending(indices):
-    require(all(a < b for a, b in zip(indices, indices[1:], strict=False)), "NON_CANONICAL")
+    require(all(a < b for a, b in pairwise(indices)), "NON_CANONICAL")
 
 
 # ------------------------------------------------------------------ SPEC 3: hashes and trees
@@ -401,7 +407,17 @@ def sign(seed, label, *parts):
     return eddsa.new(eddsa.import_private_key(seed), "rfc8032").sign(digest(label, *parts))
 
 
+def has_small_order(public):
+    """Whether the key's y is that of a point of small order, whatever its sign and encoding."""
+    p = 2**255 - 19
+    order_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+    y = int.from_bytes(public, "little") % 2**255 % p
+    return y in (0, 1, p - 1, order_8, p - order_8)
+
+
 def verify(public, signature, label, *parts):
+    if has_small_order(public):
+        return False
     try:
         key = eddsa.import_public_key(public)
         eddsa.new(key, "rfc8032").verify(digest(label, *parts), signature)
@@ -461,7 +477,7 @@ def from_limbs(limbs):
 
 
 def field_elements(stream, count):
-    """Uniform elements: little-endian words of 64 bits, those past the last multiple of p skipped."""
+    """Uniform elements: 64-bit little-endian words, those past the last multiple of p skipped."""
     limit = 2**64 // PRIME * PRIME
     elements = []
     while len(elements) < count:
@@ -568,11 +584,19 @@ def packed_size(count, bits):
 
 MASK_KEY, SEED = 0, 1
 
-Plan = namedtuple(
-    "Plan",
-    "round_id broadcast suite adversary cohort_size cohort_root threshold corrupt min_clients "
-    "length modulus_bits",
-)
+
+class Plan(NamedTuple):
+    round_id: bytes
+    broadcast: bytes
+    suite: int
+    adversary: str
+    cohort_size: int
+    cohort_root: bytes
+    threshold: int
+    corrupt: int
+    min_clients: int
+    length: int
+    modulus_bits: int
 
 
 def cohort_leaf(member):
@@ -641,12 +665,12 @@ def check_keys(plan, directory, index, name, keys):
 
 
 class Client:
-    """One member in one attempt. `rand` is seal_private, mask_private, seed, coefficients, salts."""
+    """One member in one attempt; `rand` holds the five secrets of SPEC 4.1."""
 
     def __init__(self, plan, membership, *, identity_seed, directory, floor, rand):
         self.plan, self.me, self.directory = plan, membership, directory
         self.identity_seed = identity_seed
-        self.least = max(plan.threshold, floor)
+        self.least = max(plan.threshold, plan.min_clients, floor)
         self.seal_private, self.mask_private, self.seed, self.coefficients, self.salts = (
             rand[32 * i : 32 * (i + 1)] for i in range(5)
         )
@@ -885,6 +909,9 @@ class Server:
     def to_all(self, indices, value):
         return [("send", self.name(i), encode(value)) for i in sorted(indices)]
 
+    def floor(self):
+        return max(self.plan.threshold, self.plan.min_clients)
+
     def receive(self, sender, data):
         require(sender in self.index, "UNKNOWN_SENDER", sender)
         index = self.index[sender]
@@ -903,8 +930,7 @@ class Server:
 
     def advance(self):
         phase, _, _, close = self.table[0]
-        floor = max(self.plan.threshold, self.plan.min_clients)
-        least = self.plan.threshold if phase in ("consistency", "unmasking") else floor
+        least = self.floor() if phase in ("keys", "shares") else self.plan.threshold
         if len(self.answered) < least:
             self.table = []
             return [("aborted", "TOO_FEW", ())]
@@ -930,9 +956,7 @@ class Server:
         return True
 
     def close_keys(self):
-        entries = tuple(
-            RosterEntry(self.members[i], *self.keys[i]) for i in sorted(self.expected)
-        )
+        entries = tuple(RosterEntry(self.members[i], *self.keys[i]) for i in sorted(self.expected))
         self.roster = {e.membership.index: e for e in entries}
         self.session = session_id(self.plan, entries)
         return self.to_all(self.expected, Roster(entries))
@@ -987,10 +1011,14 @@ class Server:
         self.uploads = {}
         # Whose input is in the sum is a survivor, whether or not it is still expected.
         self.survivors = tuple(sorted(self.unopened))
+        if len(self.survivors) < self.floor():
+            raise RoundOver("TOO_FEW")
         for dealer in sorted(self.dealt):
             holders = [i for i in self.expected if dealer not in self.unopened[i]]
+            complaints = [i for i in self.survivors if dealer in self.unopened[i]]
             if len(holders) < self.plan.threshold:
-                raise RoundOver("SHARE_UNOPENED", (self.name(dealer),))
+                convicted = len(complaints) > self.plan.corrupt
+                raise RoundOver("SHARE_UNOPENED", (self.name(dealer),) if convicted else ())
         effects = self.to_all(self.expected, SurvivorSet(self.survivors))
         return effects if self.plan.adversary == MALICIOUS else [self.unmasks(), *effects]
 
@@ -1032,7 +1060,8 @@ class Server:
         bits, length = self.plan.modulus_bits, self.plan.length
         secrets = self.recover_secrets()
         for u in self.survivors:
-            add_signed(self.total, -1, mask(self_seed(self.session, secrets[u], u), bits, length), bits)
+            own = mask(self_seed(self.session, secrets[u], u), bits, length)
+            add_signed(self.total, -1, own, bits)
         for v in sorted(set(secrets) - set(self.survivors)):
             for u in self.survivors:
                 shared = agree(secrets[v], self.roster[u].mask_key)
@@ -1048,10 +1077,10 @@ class Server:
         for dealer in sorted(self.dealt):
             held = [i for i in sorted(self.expected) if dealer in self.opened[i]]
             if len(held) < self.plan.threshold:
-                raise RoundOver("SHARE_UNOPENED", (self.name(dealer),))
+                raise RoundOver("SHARE_UNOPENED")
             holders[dealer] = held[: self.plan.threshold]
         secrets = {}
-        for dealer, held in sorted(holders.items(), key=lambda item: (item[1], item[0])):
+        for dealer, held in holders.items():
             limbs = recover([i + 1 for i in held], [self.opened[i][dealer] for i in held])
             secret = from_limbs(limbs)
             if dealer in self.survivors:

@@ -138,7 +138,7 @@ def test_epochs_outside_their_range_are_refused(epoch):
 
 
 def test_the_largest_directory_fits_its_limit_and_no_larger_one():
-    entries = [(f"{i:064}", i.to_bytes(32, "big")) for i in range(MAX_ENTRIES + 1)]
+    entries = [(f"{i:064}", b"k" + i.to_bytes(31, "big")) for i in range(MAX_ENTRIES + 1)]
     largest = Directory.sign(2**63 - 1, entries[:-1], AUTHORITY)
     assert Directory.decode(encode(largest)) == largest
     with pytest.raises(ConfigurationError, match="at most"):

@@ -9,7 +9,7 @@ from fedprivacy.ledger import ClientStore
 
 RUN, OTHER_RUN = b"r" * 16, b"s" * 16
 CAST, OTHER_CAST = b"b" * 32, b"c" * 32
-ID = b"i" * 32
+ID, TERMS = b"i" * 32, b"t" * 32
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -26,6 +26,10 @@ def refused(reason, call, *arguments, **named):
     return str(caught.value)
 
 
+def begin(store, run, round_number, attempt, terms=TERMS):
+    store.begin(run, round_number, attempt, ID, CAST, terms)
+
+
 def test_an_authority_is_pinned_once(store):
     assert store.authority() is None
     store.pin_authority(b"a" * 32)
@@ -33,6 +37,12 @@ def test_an_authority_is_pinned_once(store):
     with pytest.raises(ConfigurationError, match=r"^authority = 6262.* where 6161.* is pinned: "):
         store.pin_authority(b"b" * 32)
     assert store.authority() == b"a" * 32
+
+
+def test_an_authority_for_whom_anybody_can_sign_is_not_pinned(store):
+    with pytest.raises(ConfigurationError, match="small order"):
+        store.pin_authority(bytes([1]) + bytes(31))
+    assert store.authority() is None
 
 
 def test_directories_only_move_forwards(store):
@@ -47,22 +57,31 @@ def test_directories_only_move_forwards(store):
 
 
 def test_an_attempt_is_begun_once_and_only_forwards(store):
-    store.begin(RUN, 2, 2, ID, CAST)
+    begin(store, RUN, 2, 2)
     for round_number, attempt in [(2, 2), (2, 1), (1, 1), (1, 9)]:
-        refused(Reason.ROUND_SEEN, store.begin, RUN, round_number, attempt, ID, CAST)
-    store.begin(RUN, 2, 3, ID, CAST)
-    store.begin(RUN, 3, 1, ID, CAST)
-    refused(Reason.ROUND_SEEN, store.begin, RUN, 2, 4, ID, CAST)
-    store.begin(OTHER_RUN, 1, 1, ID, CAST)
+        refused(Reason.ROUND_SEEN, begin, store, RUN, round_number, attempt)
+    begin(store, RUN, 2, 3)
+    begin(store, RUN, 3, 1)
+    refused(Reason.ROUND_SEEN, begin, store, RUN, 2, 4)
+    begin(store, OTHER_RUN, 1, 1)
+
+
+def test_all_attempts_at_a_round_have_the_same_terms(store):
+    begin(store, RUN, 1, 1)
+    refused(Reason.ATTEMPT_CHANGED, begin, store, RUN, 1, 2, b"u" * 32)
+    begin(store, RUN, 1, 3)
+    refused(Reason.ATTEMPT_CHANGED, begin, store, RUN, 1, 4, b"u" * 32)
+    begin(store, RUN, 2, 1, b"u" * 32)
+    begin(store, OTHER_RUN, 1, 2, b"u" * 32)
 
 
 def test_a_refused_begin_leaves_no_trace(store):
-    store.begin(RUN, 1, 1, ID, CAST)
+    begin(store, RUN, 1, 1)
     store.mark_answered(RUN, 1, 1, CAST, ["a", "b"], 2)
-    refused(Reason.ANSWERED, store.begin, RUN, 1, 2, ID, CAST)
-    refused(Reason.ANSWERED, store.begin, RUN, 1, 2, ID, CAST)
-    refused(Reason.ROUND_SEEN, store.begin, RUN, 1, 1, ID, CAST)
-    store.begin(RUN, 2, 1, ID, CAST)
+    refused(Reason.ANSWERED, begin, store, RUN, 1, 2)
+    refused(Reason.ANSWERED, begin, store, RUN, 1, 2)
+    refused(Reason.ROUND_SEEN, begin, store, RUN, 1, 1)
+    begin(store, RUN, 2, 1)
 
 
 def test_an_input_is_sent_once_an_attempt(store):
@@ -129,26 +148,26 @@ def test_a_receipt_is_kept_and_never_rewritten(store):
 @pytest.mark.parametrize("number", [-1, 2**63])
 def test_numbers_that_do_not_fit_are_a_peers_fault(store, number):
     refused(Reason.MALFORMED, store.observe_directory, number, b"digest")
-    refused(Reason.MALFORMED, store.begin, RUN, number, 1, ID, CAST)
-    refused(Reason.MALFORMED, store.begin, RUN, 1, number, ID, CAST)
+    refused(Reason.MALFORMED, begin, store, RUN, number, 1)
+    refused(Reason.MALFORMED, begin, store, RUN, 1, number)
     refused(Reason.MALFORMED, store.mark_spent, RUN, 1, number)
     refused(Reason.MALFORMED, store.mark_answered, RUN, number, 1, CAST, [], 0)
     refused(Reason.MALFORMED, store.record_receipt, RUN, number, b"head")
-    store.begin(RUN, 2**63 - 1, 2**63 - 1, ID, CAST)
+    begin(store, RUN, 2**63 - 1, 2**63 - 1)
 
 
 def test_everything_is_there_when_the_store_is_opened_again(path):
     with ClientStore(path) as store:
         store.pin_authority(b"a" * 32)
         store.observe_directory(5, b"five")
-        store.begin(RUN, 1, 1, ID, CAST)
+        begin(store, RUN, 1, 1)
         store.mark_spent(RUN, 1, 1)
         store.mark_answered(RUN, 1, 1, CAST, ["a", "b", "c"], 2)
         store.record_receipt(RUN, 1, b"head")
     with ClientStore(path) as store:
         assert store.authority() == b"a" * 32
         refused(Reason.DIRECTORY_STALE, store.observe_directory, 4, b"four")
-        refused(Reason.ROUND_SEEN, store.begin, RUN, 1, 1, ID, CAST)
+        refused(Reason.ROUND_SEEN, begin, store, RUN, 1, 1)
         refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
         refused(Reason.ANSWERED, store.mark_answered, RUN, 1, 2, OTHER_CAST, ["x"], 0)
         refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, RUN, 2, 1, CAST, ["a", "b"], 2)

@@ -60,7 +60,7 @@ def test_of_two_runs_one_answers_under_a_broadcast(path):
 
 
 def test_of_two_processes_one_begins_each_attempt_and_pins(path):
-    marks = [("begin", (RUN, 1, 1, b"id", b"cast")), ("pin_authority", (b"a",))]
+    marks = [("begin", (RUN, 1, 1, b"id", b"cast", b"terms")), ("pin_authority", (b"a",))]
     outcomes = race(path, marks, marks)
     assert sorted(got[0] for got in outcomes) == ["ROUND_SEEN", "ok"]
     assert [got[1] for got in outcomes] == ["ok", "ok"]
@@ -88,6 +88,6 @@ def test_no_acknowledged_mark_is_lost_when_the_process_is_killed(path, acknowled
                 store.mark_spent(b"run", number, 1)
             assert caught.value.reason is Reason.SPENT
             with pytest.raises(PeerError) as caught:
-                store.begin(b"run", number, 1, b"round id", b"broadcast")
+                store.begin(b"run", number, 1, b"round id", b"broadcast", b"terms")
             assert caught.value.reason is Reason.ROUND_SEEN
         store.mark_spent(b"run", said + 2, 1)  # at most one was committed and not said

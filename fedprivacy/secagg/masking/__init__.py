@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from fedprivacy.crypto import Directory, Identity
@@ -9,6 +10,7 @@ from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.client import RAND_BYTES, ClientPhase, MaskingClient
 from fedprivacy.secagg.masking.server import MaskingServer
+from fedprivacy.secagg.masking.sizes import upload_sizes
 
 __all__ = ["ClientPhase", "MaskingClient", "MaskingServer", "SecAgg"]
 
@@ -22,6 +24,12 @@ class SecAgg:
         {Adversary.HONEST_BUT_CURIOUS, Adversary.MALICIOUS}
     )
     rand_bytes: ClassVar[int] = RAND_BYTES
+
+    @staticmethod
+    def upload_sizes(
+        adversary: Adversary, *, members: int, length: int, modulus_bits: int
+    ) -> Iterator[tuple[str, int]]:
+        return upload_sizes(adversary, members=members, length=length, modulus_bits=modulus_bits)
 
     @staticmethod
     def server(plan: SumPlan, cohort: Cohort, directory: Directory | None) -> MaskingServer:

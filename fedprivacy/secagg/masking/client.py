@@ -75,6 +75,7 @@ class ClientPhase(enum.Enum):
     HOLDING = "input"
     SENT = "sent"
     SIGNED = "consistency"
+    ANSWERING = "unmasking"
     ENDED = "ended"
     FAILED = "failed"
 
@@ -127,7 +128,8 @@ class MaskingClient:
         self._me = membership
         self._identity = identity
         self._directory = directory
-        self._least = max(plan.threshold, floor)
+        # What the plan promises holds beside the client's own floor: the server keeps neither.
+        self._least = max(plan.floor, floor)
         self._secrets = _Secrets(rand)
         self._limit = server_limit(plan)
         self._phase = ClientPhase.NEW
@@ -169,6 +171,7 @@ class MaskingClient:
                     yield from self._sign(self._decode(SurvivorSet, message))
                 case ClientPhase.SENT:
                     survivors = self._accept_survivors(self._decode(SurvivorSet, message))
+                    self._enter(ClientPhase.SENT, ClientPhase.ANSWERING)
                     yield self._persist_answer(survivors)
                     yield from self._unmask()
                 case ClientPhase.SIGNED:

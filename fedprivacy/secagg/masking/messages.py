@@ -157,6 +157,10 @@ class OpenedShare(Record, frozen=True):
     share: Annotated[bytes, Meta(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
     salt: Salt
 
+    def __repr__(self) -> str:
+        # t of these, in t logs, would give a secret away.
+        return f"OpenedShare(dealer={self.dealer})"
+
 
 class UnmaskShares(Message, frozen=True, tag="unmask-shares"):
     """Client, phase unmasking: the seed's share of each survivor, the mask key's of each other."""

@@ -101,9 +101,10 @@ def recover_secrets(
 ) -> dict[int, bytes]:
     """Each dealer's one recovered secret: a survivor's seed, another's mask key.
 
-    `shares` are by responder, then by dealer. Raises `RoundAborted` with culprits:
-    `SHARE_UNOPENED` where fewer than t members hold a dealer's share, `SHARE_POLYNOMIAL` where t
-    shares, all as committed, do not lead to the dealer's secret.
+    `shares` are by responder, then by dealer. Raises `RoundAborted`: `SHARE_UNOPENED` where fewer
+    than t of those who answered hold a dealer's share, which tells nothing of the dealer, and
+    `SHARE_POLYNOMIAL`, with the dealer as culprit, where t shares, all as committed, do not lead to
+    its secret.
     """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for dealer in sorted(dealt):
@@ -111,7 +112,7 @@ def recover_secrets(
         if len(holders) < threshold:
             name = roster[dealer].membership.client_id
             detail = f"{len(holders)} members hold a share of {name}, {threshold} are needed"
-            raise RoundAborted(Reason.SHARE_UNOPENED, detail, (name,))
+            raise RoundAborted(Reason.SHARE_UNOPENED, detail)
         groups[holders].append(dealer)
     secrets = {}
     for holders, dealers in groups.items():

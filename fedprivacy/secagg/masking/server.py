@@ -173,8 +173,8 @@ class MaskingServer:
             yield from self._abort(error)
 
     def _least(self, phase: str) -> int:
-        """After the survivors are fixed, t clients that answer are enough."""
-        released = phase in ("consistency", "unmasking")
+        """Once the inputs are in, t clients that answer are enough."""
+        released = phase in ("input", "consistency", "unmasking")
         return self._plan.threshold if released else self._plan.floor
 
     def _abort(self, error: RoundAborted) -> Iterator[Effect]:
@@ -245,21 +245,30 @@ class MaskingServer:
 
     def _close_input(self) -> Iterator[Effect]:
         self._spools.clear()
-        self._survivors = frozenset(self._expected)
+        # Whose input is in the sum has survived, though it may answer no more.
+        self._survivors = frozenset(self._unopened)
+        if len(self._survivors) < self._plan.floor:
+            detail = f"{len(self._survivors)} inputs where {self._plan.floor} are needed"
+            raise RoundAborted(Reason.TOO_FEW, detail)
         self._check_holders()
         if not self._signs:
             yield self._unmasking()
         message = encode(SurvivorSet(tuple(sorted(self._survivors))))
-        yield from self._send(self._survivors, message)
+        yield from self._send(self._expected, message)
 
     def _check_holders(self) -> None:
-        """Give up before anyone unmasks if some dealer's secret could not be recovered."""
+        """Give up before anyone unmasks if some dealer's secret could not be recovered.
+
+        The dealer is named if more members complain than may be corrupt; fewer could all be lying.
+        """
         for dealer in sorted(self._dealt):
-            holders = sum(dealer not in self._unopened[i] for i in self._survivors)
+            complaints = sum(dealer in self._unopened[i] for i in self._survivors)
+            holders = sum(dealer not in self._unopened[i] for i in self._expected)
             if holders < self._plan.threshold:
                 name = self._name(dealer)
                 detail = f"only {holders} members could open their share of {name}"
-                raise RoundAborted(Reason.SHARE_UNOPENED, detail, (name,))
+                culprits = (name,) if complaints > self._plan.corrupt else ()
+                raise RoundAborted(Reason.SHARE_UNOPENED, detail, culprits)
 
     # ------------------------------------------------------------------ consistency
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fedprivacy.arithmetic import share_to_bytes, split
+from fedprivacy.arithmetic import limbs_of, share_from_bytes, share_to_bytes, split
 from fedprivacy.crypto import agree, seal, unseal
 from fedprivacy.errors import PeerError, Reason
 from fedprivacy.randomness import Keystream
@@ -19,6 +19,7 @@ from fedprivacy.secagg.masking.keys import (
 )
 from fedprivacy.secagg.masking.messages import (
     SALT_BYTES,
+    SECRET_BYTES,
     SHARE_BYTES,
     RosterEntry,
     SealedBox,
@@ -81,9 +82,11 @@ def deal(
 def open_box(
     session: bytes, dealer: RosterEntry, recipient: int, seal_private: bytes, box: SealedBox
 ) -> HeldShares:
-    """The shares in a dealer's box; raises `PeerError(SHARE_UNOPENED)` unless all is as committed.
+    """The shares in a dealer's box; raises `PeerError` unless all is as committed.
 
-    The commitments are authenticated with the box, so the relay cannot exchange them.
+    `SHARE_UNOPENED`, and `MALFORMED` for what is no share at all: the holder of such a one would
+    stand there as the liar when it reveals it. The commitments are authenticated with the box, so
+    the relay cannot exchange them.
     """
     index, name = dealer.membership.index, dealer.membership.client_id
     key = box_key(session, agree(seal_private, dealer.seal_key), index, recipient)
@@ -96,6 +99,7 @@ def open_box(
         committed = box.commitments[secret * 32 : (secret + 1) * 32]
         if share_commitment(session, secret, index, recipient, share, salt) != committed:
             raise PeerError(Reason.SHARE_UNOPENED, "a share is not as committed", (name,))
+        share_from_bytes(share, limbs_of(SECRET_BYTES))
         shares.append(share)
         salts.append(salt)
     return HeldShares((shares[0], shares[1]), (salts[0], salts[1]))

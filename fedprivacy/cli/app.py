@@ -1,0 +1,54 @@
+"""All commands, and what stands before any of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedprivacy.cli import directories, keys, plans, records, runs
+from fedprivacy.cli.help import command, group
+
+__all__ = ["app"]
+
+_ABOUT = """Federated learning in which the server sees only the sum, by a plan that clients check.
+
+Exit codes: 1 a bug, 2 what was given cannot work, 3 a policy refuses, 4 a budget is spent, 5 no sum
+came of it, 6 a peer sent what no honest peer sends, 7 an extra is not installed.
+"""
+
+app = group(_ABOUT, "fedprivacy demo", "fedprivacy plan privacy.toml --policy client.toml")
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fedprivacy {version('fedprivacy')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def before(
+    context: typer.Context,
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version),
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of whatever goes wrong.")
+    ] = False,
+) -> None:
+    """Without a command the help is printed."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
+command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
+command(app, "plan", *plans.EXAMPLES)(plans.plan)
+app.add_typer(records.app, name="record")
+app.add_typer(keys.app, name="keys")
+app.add_typer(directories.app, name="directory")
+command(app, "pin", *directories.PIN_EXAMPLES)(directories.pin)

@@ -1,0 +1,124 @@
+"""`fedprivacy run` and `fedprivacy demo`: a job from its first round to its tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedprivacy.errors import Reason, RoundAborted
+
+if TYPE_CHECKING:
+    from fedprivacy.rounds import RunRecord
+    from fedprivacy.simulation.job import Job
+
+__all__ = ["DEMO_EXAMPLES", "RUN_EXAMPLES", "demo", "run"]
+
+RUN_EXAMPLES = (
+    "fedprivacy run examples/hospitals/job.toml",
+    "fedprivacy run examples/hospitals/job.toml --protocol plain --seed 2",
+    "fedprivacy run job.toml --json | jq .simulation_only",
+)
+DEMO_EXAMPLES = (
+    "fedprivacy demo",
+    "fedprivacy demo --protocol plain --out /tmp/runs",
+)
+
+_ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="Run another protocol than the plan's, with clients who accept it: for comparison.",
+    ),
+]
+_Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", min=0, metavar="N", help="Deal the data anew. Keys and masks never hang on it."
+    ),
+]
+_Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Where the run gets a folder of its own.")
+]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the record, and nothing else, on stdout.")
+]
+
+
+def run(
+    job: Annotated[Path, typer.Argument(metavar="JOB.toml", show_default=False)],
+    *,
+    protocol: _ProtocolName = None,
+    seed: _Seed = None,
+    out: _Out = Path("runs"),
+    as_json: _AsJson = False,
+) -> None:
+    """Simulate a job: every client and the server in this process.
+
+    Progress goes to stderr. The run's folder receives rounds.jsonl, a line after each round, and
+    record.json at the end. Exits with 5 if no round ended with a sum.
+    """
+    from fedprivacy.cli.consoles import accompanying, show
+    from fedprivacy.simulation.job import Job
+
+    wanted = Job.from_toml(job)
+    if protocol is not None:
+        wanted = wanted.with_protocol(protocol)
+    if seed is not None:
+        wanted = wanted.with_seed(seed)
+    record, folder = _simulate(wanted, out)
+    if as_json:
+        sys.stdout.write(record.to_json())
+    else:
+        from fedprivacy.reporting.run_report import run_report
+
+        show(run_report(record))
+    accompanying().print(f"the record is in {folder}", soft_wrap=True)
+    _expect_a_sum(record)
+
+
+def demo(
+    *,
+    protocol: _ProtocolName = None,
+    seed: _Seed = None,
+    out: _Out = Path("runs"),
+    as_json: _AsJson = False,
+) -> None:
+    """Run the example: twenty hospitals train one classifier of tumours.
+
+    It is `fedprivacy run` on the job that comes with the package: some hospitals are lost on the
+    way. It takes some seconds.
+    """
+    from fedprivacy.shipped import shipped_path
+
+    job = shipped_path("examples/hospitals/job.toml")
+    run(job, protocol=protocol, seed=seed, out=out, as_json=as_json)
+
+
+def _simulate(job: Job, out: Path) -> tuple[RunRecord, Path]:
+    from fedprivacy.cli.consoles import accompanying
+    from fedprivacy.cli.progress import watching
+    from fedprivacy.randomness import SystemRng
+    from fedprivacy.simulation.run import Simulation
+
+    run_id = SystemRng().bytes(16)
+    folder = out / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id[:4].hex()}"
+    simulation = Simulation(job, folder=folder, run_id=run_id)
+    try:
+        with watching(accompanying()) as observer:
+            return simulation.run(observer), folder
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the rounds that ended are in {folder}") from None
+    finally:
+        simulation.close()
+
+
+def _expect_a_sum(record: RunRecord) -> None:
+    if any(r.outcome == "sum" for r in record.rounds):
+        return
+    reason = Reason[record.rounds[-1].attempts[-1].reason.upper().replace("-", "_")]
+    raise RoundAborted(reason, f"none of {len(record.rounds)} rounds ended with a sum")

@@ -1,0 +1,87 @@
+"""One client of a round in a process of its own, killed where it is told to; run by path.
+
+Arguments: the store, its anchor, the adversary, the point. On standard input a line for each thing
+that it is to do, `receive <hex>` or `contribute <numbers>`; on standard output a line for each
+message that leaves, and `done` after each thing. A point is `before`, `inside` or `after` a mark of
+the store (inside: committed, and the anchor not yet moved), or `before` or `after` the n-th message
+that leaves.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+from rounddrive import make_policy
+from sumdrive import enrolled
+
+from fedprivacy.errors import FedPrivacyError
+from fedprivacy.ledger import ClientStore, storage
+from fedprivacy.randomness import SystemRng
+from fedprivacy.rounds import RoundClient
+from fedprivacy.secagg import SERVER, Adversary, Send
+from fedprivacy.vector import Update
+
+STORE, ANCHOR, ADVERSARY, POINT = sys.argv[1:]
+MARKS = ("begin", "mark_spent", "mark_answered")
+
+
+def reach(point):
+    if point == POINT:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Doomed(ClientStore):
+    """A real store around whose marks a process may die."""
+
+    mark = ""
+
+    def _marked(self, name, *args, **named):
+        reach(f"before {name}")
+        self.mark = name
+        getattr(ClientStore, name)(self, *args, **named)
+        self.mark = ""
+        reach(f"after {name}")
+
+
+for each in MARKS:
+    setattr(
+        Doomed, each, lambda self, *args, name=each, **named: self._marked(name, *args, **named)
+    )
+
+
+def main():
+    with Doomed(STORE, anchor=Path(ANCHOR)) as store:
+        settle = storage.AnchoredFile._settle_anchor
+
+        def settle_later(file):
+            if store.mark:
+                reach(f"inside {store.mark}")
+            settle(file)
+
+        storage.AnchoredFile._settle_anchor = settle_later
+        identity = enrolled(5)[0]["c001"]
+        policy = make_policy(Adversary(ADVERSARY))
+        client = RoundClient(policy, identity, store, rng=SystemRng())
+        sent = 0
+        for line in sys.stdin:
+            what, given = line.split()
+            if what == "receive":
+                effects = client.receive(SERVER, bytes.fromhex(given))
+            else:
+                values = np.array([float(v) for v in given.split(",")])
+                effects = client.contribute(Update(values))
+            try:
+                for effect in effects:
+                    if isinstance(effect, Send):
+                        sent += 1
+                        reach(f"before {sent}")
+                        print(effect.message.hex(), flush=True)  # noqa: T201
+                        reach(f"after {sent}")
+            except FedPrivacyError as error:
+                print(f"failed {error}", flush=True)  # noqa: T201
+            print("done", flush=True)  # noqa: T201
+
+
+main()

@@ -1,0 +1,201 @@
+"""A client that is killed at any moment, and started again, never answers a round twice.
+
+A real process with a real store on a real disk, and a real SIGKILL. The other clients forget
+everything, as if the server had turned them: whatever stops a second answer is this client's own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rounddrive import Consortium, Forgetful, make_plan
+from sumdrive import CURIOUS, MALICIOUS
+
+from fedprivacy.errors import Reason
+from fedprivacy.ledger import ClientStore
+from fedprivacy.rounds import RoundClient
+from fedprivacy.secagg import SERVER, Send
+from fedprivacy.transport import InProcess
+from fedprivacy.wire import Transcript
+
+HERE = Path(__file__).parent
+ME = "c001"
+ANSWERS = (b"consistency-signature", b"unmask-shares")
+
+# In order: what a process does in one round, and the places in which it may die. Messages of the
+# malicious setting: keys, shares, a chunk, the end of the input, the signature, the shares opened.
+UNANSWERED = [
+    *("before begin", "inside begin", "after begin"),
+    *("before 1", "after 1", "before 2", "after 2"),
+    *("before mark_spent", "inside mark_spent", "after mark_spent"),
+    *("before 3", "after 3", "before 4", "after 4"),
+    "before mark_answered",
+]
+ANSWERED = ["inside mark_answered", "after mark_answered", "before 5", "after 5"]
+LAST = ["before 6", "after 6"]
+CASES = [(MALICIOUS, point, False) for point in UNANSWERED]
+CASES += [(MALICIOUS, point, True) for point in ANSWERED + LAST]
+CASES += [(CURIOUS, point, False) for point in UNANSWERED[-3:]]
+CASES += [(CURIOUS, point, True) for point in ANSWERED]
+
+
+class Remote:
+    """A client in another process, as the transport sees it."""
+
+    def __init__(self, store, anchor, adversary, point):
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                str(HERE / "mortal.py"),
+                str(store),
+                str(anchor),
+                adversary.value,
+                point,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent / "support")},
+        )
+        self.round_plan = None
+        self.failures = []
+
+    def receive(self, sender, message):
+        yield from self._tell(f"receive {message.hex()}")
+        self.round_plan = "accepted"
+
+    def contribute(self, update):
+        yield from self._tell("contribute " + ",".join(str(v) for v in update.values))
+
+    def _tell(self, line):
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return
+        for said in self.process.stdout:
+            if said == "done\n":
+                return
+            if said.startswith("failed"):
+                self.failures.append(said)
+            else:
+                yield Send(SERVER, bytes.fromhex(said))
+
+    def end(self):
+        """Its exit status; a negative one is the signal that it died of."""
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        self.process.stdout.read()
+        self.process.stdout.close()
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "client").mkdir()
+    return tmp_path / "client" / "store.sqlite", tmp_path / "anchor" / "me.json"
+
+
+def answers(transcript):
+    """How often this client sent each kind of answer."""
+    mine = [e.message[:100] for e in transcript.entries if e.sender == ME]
+    return [sum(tag in message for message in mine) for tag in ANSWERS]
+
+
+def run(house, attempt, client, transcript):
+    clients = {n: house.client(n, 1, attempt) for n in house.names if n != ME}
+    clients = {ME: client, **clients}
+    drive = InProcess(house.server(1, attempt), clients, house.update, transcript=transcript)
+    return drive.run()
+
+
+def consortium(setting, place):
+    def store_at(name):
+        if name != ME:
+            return Forgetful()
+        return ClientStore(place[0], anchor=place[1])
+
+    return Consortium(plan=make_plan(setting.adversary), store_at=store_at)
+
+
+@pytest.mark.parametrize(
+    ("setting", "point", "answered"),
+    CASES,
+    ids=[f"{s.adversary.value}-{p}".replace(" ", "-") for s, p, _ in CASES],
+)
+def test_a_client_killed_and_started_again_answers_once(place, setting, point, answered):
+    passed = Transcript()
+    with consortium(setting, place) as house:
+        remote = Remote(*place, setting.adversary, point)
+        first = run(house, 1, remote, passed)
+        assert remote.end() == -signal.SIGKILL
+        assert not remote.failures
+        invited = [e.message for e in passed.entries if e.recipient == ME]
+        assert (ME in first.survivors) == (point in {"after 4", *UNANSWERED[14:], *ANSWERED, *LAST})
+        house.assert_exact(first)
+        before = answers(passed)
+
+        # Started again on what is on the disk, it does not go on with the attempt that it was in.
+        with ClientStore(place[0], anchor=place[1]) as store:
+            for _ in range(2):
+                again = house.client(ME)
+                again._store = store
+                said = Transcript()
+                for message in invited:
+                    effects = _tolerant(again, message)
+                    for sent in effects:
+                        said.add(ME, SERVER, "", sent.message)
+                assert answers(said) == [0, 0]
+
+        # Nor does it answer at the next attempt what it has answered, or was about to answer.
+        with ClientStore(place[0], anchor=place[1]) as store:
+            reborn = RoundClient(
+                house.policy, house.identities[ME], store, rng=house.rng.child("reborn")
+            )
+            second = run(house, 2, reborn, passed)
+        house.assert_exact(second)
+        assert all(count <= 1 for count in answers(passed))
+        if answered:
+            assert second.refused == {ME: Reason.ANSWERED}
+            assert answers(passed) == before
+        else:
+            assert not second.refused
+            assert before == [0, 0]
+            assert second.survivors == house.names
+            assert answers(passed) == [len(setting.phases) - 4, 1]
+
+
+def _tolerant(client, message):
+    """What a client sends on a message, whatever it then raises."""
+    from fedprivacy.errors import PeerError
+
+    sent = []
+    try:
+        sent.extend(e for e in client.receive(SERVER, message) if isinstance(e, Send))
+    except PeerError:
+        pass
+    return sent
+
+
+@pytest.mark.parametrize("setting", [MALICIOUS, CURIOUS], ids=str)
+def test_a_client_that_lives_answers_once_as_well(place, setting):
+    passed = Transcript()
+    with consortium(setting, place) as house:
+        remote = Remote(*place, setting.adversary, "never")
+        outcome = run(house, 1, remote, passed)
+        assert remote.end() == 0
+        assert outcome.survivors == house.names
+        house.assert_exact(outcome)
+        second = run(house, 2, house.client(ME, 1, 2), passed)
+        assert second.refused == {ME: Reason.ANSWERED}
+        assert answers(passed) == [len(setting.phases) - 4, 1]
+
+
+def test_every_point_is_one_that_is_reached():
+    assert len(CASES) == len(UNANSWERED) + len(ANSWERED) + len(LAST) + 7
+    assert len(set(UNANSWERED + ANSWERED + LAST)) == 21

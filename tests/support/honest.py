@@ -1,0 +1,86 @@
+"""The messages of honest runs, by kind: what hostile ones are made from."""
+
+import functools
+from collections import defaultdict
+
+import msgspec
+
+from fedprivacy.crypto import Directory
+from fedprivacy.rounds import Envelope, Refusal
+from fedprivacy.wire import Message, Transcript, decode, encode
+from rounddrive import Consortium, make_plan
+from sumdrive import MALICIOUS, SETTINGS, Drive, Sum
+
+ANY = 1 << 30
+
+
+def kind_of(message):
+    """The tag with which a message begins."""
+    return msgspec.msgpack.decode(message)[0]
+
+
+@functools.cache
+def kinds():
+    """Every message that the package defines, by its tag."""
+    found, todo = {}, [Message]
+    while todo:
+        kind = todo.pop()
+        todo += kind.__subclasses__()
+        if kind is not Message and kind.__module__.startswith("fedprivacy."):
+            found[kind.__struct_config__.tag] = kind
+    return found
+
+
+@functools.cache
+def transcript(setting):
+    """All that passes in one round of five clients, one of whom is lost before the input."""
+    plan = make_plan(setting.adversary, setting.protocol)
+    passed = Transcript()
+
+    def lose(delivery):
+        dies = delivery.client == "c004" and delivery.phase in setting.phases[-3:]
+        return () if dies else (delivery,)
+
+    with Consortium(plan=plan) as consortium:
+        outcome = consortium.drive(channel=lose, transcript=passed).run()
+        assert outcome.aggregate is not None or setting.protocol == "plain"
+    return passed.entries
+
+
+@functools.cache
+def messages():
+    """Honest messages by tag, at least one of every kind."""
+    found = defaultdict(set)
+    for setting in SETTINGS:
+        for entry in transcript(setting):
+            found[kind_of(entry.message)].add(entry.message)
+            if kind_of(entry.message) == "envelope":
+                body = decode(Envelope, entry.message, limit=ANY).body
+                found[kind_of(body)].add(body)
+    directory = Sum(MALICIOUS).directory
+    assert isinstance(directory, Directory)
+    found["directory"].add(encode(directory))
+    found["refusal"].add(encode(Refusal(bytes(range(32)), 21)))
+    found["refusal"].add(encode(Refusal(bytes(32), 200)))
+    return {tag: sorted(found[tag]) for tag in sorted(found)}
+
+
+@functools.cache
+def session(setting, round_id=b"r" * 32):
+    """A sum of four that ended well; what was sent in each phase, by client; what each was asked."""
+    sent = {}
+
+    def note(name, phase, bodies):
+        sent[name, phase] = bodies
+        return bodies
+
+    case = Sum(setting, clients=4, round_id=round_id, seed=round_id)
+    outcome = Drive(case, tamper=note).run()
+    assert outcome.done
+    return case, sent, outcome.asked
+
+
+def bodies(setting, round_id=b"r" * 32):
+    """Everything that passed in such a sum, in both directions."""
+    _, sent, asked = session(setting, round_id)
+    return sorted({b for many in (*sent.values(), *asked.values()) for b in many})

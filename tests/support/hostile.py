@@ -1,0 +1,227 @@
+"""Bytes that an honest peer does not send, made from those that it does.
+
+`spans` finds every value inside a message, so that one field deep in it can be replaced while all
+around it stays well-formed: plain noise seldom gets past a decoder's first byte.
+"""
+
+import struct
+
+import msgspec
+from hypothesis import strategies as st
+
+NAN, INF = float("nan"), float("inf")
+
+
+def _double(value):
+    return b"\xcb" + struct.pack(">d", value)
+
+
+SPECIALS = [
+    b"",
+    b"\xc0",
+    b"\xc1",  # never used by MessagePack
+    b"\xc2",
+    b"\xc3",
+    b"\x00",
+    b"\x01",
+    b"\xff",  # -1
+    b"\xcc\x00",  # zero, one byte too long; and longer
+    b"\xcd\x00\x01",
+    b"\xce\x00\x00\x00\x02",
+    b"\xcf" + bytes(7) + b"\x03",
+    b"\xd0\x01",
+    b"\xd3" + bytes(8),
+    b"\xcf" + b"\xff" * 8,
+    b"\xd3\x80" + bytes(7),
+    b"\xce\x7f\xff\xff\xff",
+    b"\xce\xff\xff\xff\xff",
+    _double(NAN),
+    b"\xcb\xff\xf8\x00\x00\x00\x00\x00\x01",  # a NaN with a sign and a payload
+    b"\xcb\x7f\xf0\x00\x00\x00\x00\x00\x01",  # one that signals
+    _double(INF),
+    _double(-INF),
+    _double(-0.0),
+    _double(0.0),
+    _double(5e-324),
+    _double(1e308),
+    _double(1.0),
+    b"\xca" + struct.pack(">f", 1.0),
+    b"\xca" + struct.pack(">f", NAN),
+    b"\xa0",
+    b"\xd9\x00",
+    b"\xa2\xff\xfe",  # no UTF-8
+    b"\xa3\xed\xa0\x80",  # a surrogate
+    b"\xa4abc\n",
+    b"\xa4\x00\x00\x00\x00",
+    b"\xa6secagg",
+    b"\xa5plain",
+    b"\xb3honest-but-curious",
+    b"\xc4\x00",
+    b"\xc5\x00\x00",
+    b"\xc4\x20" + bytes(32),
+    b"\xc4\x40" + bytes(64),
+    b"\xc5\x00\x20" + bytes(32),  # 32 bytes, their length too long
+    b"\xc6\xff\xff\xff\xff",  # lengths that nothing follows
+    b"\xdb\xff\xff\xff\xff",
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdf\xff\xff\xff\xff",
+    b"\xc9\xff\xff\xff\xff\x01",
+    b"\xdc\xff\xff",
+    b"\x90",
+    b"\x80",
+    b"\x81\xa1a\x01",
+    b"\x82\xa1a\x01\xa1a\x01",  # a key twice
+    b"\x81\x90\x01",
+    b"\xd4\x01\x00",  # extensions
+    b"\xd6\xff" + bytes(4),
+    b"\xd7\xff" + b"\xff" * 8,
+    b"\xc7\x0c\xff" + b"\xff" * 12,  # a time beyond all calendars
+    b"\xc7\x00\x05",
+    b"\x91" * 3000,
+    b"\x91" * 100_000,
+    b"\x81\xa1a" * 3000,
+    b"\x9f" * 200,
+]
+
+
+def _header(data, at):
+    """How many bytes a value's head and own content take, and how many values follow inside."""
+    first = data[at]
+    if first <= 0x7F or first >= 0xE0 or first in {0xC0, 0xC2, 0xC3}:
+        return 1, 0
+    if first <= 0x8F:
+        return 1, 2 * (first & 0x0F)
+    if first <= 0x9F:
+        return 1, first & 0x0F
+    if first <= 0xBF:
+        return 1 + (first & 0x1F), 0
+    fixed = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+    fixed |= {0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
+    if first in fixed:
+        return fixed[first], 0
+    width = {0xC4: 1, 0xD9: 1, 0xC5: 2, 0xDA: 2, 0xC6: 4, 0xDB: 4}.get(first)
+    if width:
+        return 1 + width + int.from_bytes(data[at + 1 : at + 1 + width], "big"), 0
+    width = {0xDC: 2, 0xDE: 2, 0xDD: 4, 0xDF: 4}[first]
+    count = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+    return 1 + width, count * (2 if first in {0xDE, 0xDF} else 1)
+
+
+def spans(data):
+    """Where each value of a well-formed message begins and ends, the outermost first."""
+    found, at, stack = [], 0, []
+    while True:
+        size, inside = _header(data, at)
+        found.append([at, None])
+        stack.append([len(found) - 1, inside])
+        at += size
+        while stack and stack[-1][1] == 0:
+            found[stack.pop()[0]][1] = at
+            if not stack:
+                return [tuple(span) for span in found]
+        stack[-1][1] -= 1
+
+
+@st.composite
+def mutations(draw, data, donors=()):
+    """`data` after one to three changes; `donors` are other messages to take parts from."""
+    for _ in range(draw(st.integers(1, 3))):
+        data = draw(st.sampled_from(_CHANGES))(draw, data, donors)
+    return data
+
+
+def _place(draw, data):
+    return draw(st.integers(0, max(len(data) - 1, 0)))
+
+
+def _flip(draw, data, donors):
+    if not data:
+        return data
+    at, bit = _place(draw, data), draw(st.integers(0, 7))
+    return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+
+
+def _truncate(draw, data, donors):
+    return data[: _place(draw, data)]
+
+
+def _extend(draw, data, donors):
+    return data + draw(st.one_of(st.binary(min_size=1, max_size=40), st.sampled_from(SPECIALS)))
+
+
+def _splice(draw, data, donors):
+    other = draw(st.sampled_from([data, *donors]))
+    return data[: _place(draw, data)] + other[_place(draw, other) :]
+
+
+def _insert(draw, data, donors):
+    at = _place(draw, data)
+    return data[:at] + draw(st.sampled_from(SPECIALS)) + data[at:]
+
+
+def _span(draw, data):
+    try:
+        return draw(st.sampled_from(spans(data)))
+    except (IndexError, KeyError):  # an earlier change left it malformed
+        return 0, len(data)
+
+
+def _replace_value(draw, data, donors):
+    start, end = _span(draw, data)
+    return data[:start] + draw(st.sampled_from(SPECIALS)) + data[end:]
+
+
+def _move_value(draw, data, donors):
+    """A value of this message, or of another, in the place of one of this."""
+    start, end = _span(draw, data)
+    other = draw(st.sampled_from([data, *donors]))
+    first, last = _span(draw, other)
+    return data[:start] + other[first:last] + data[end:]
+
+
+def _repeat_value(draw, data, donors):
+    start, end = _span(draw, data)
+    return data[:end] + data[start:]
+
+
+def _other_message(draw, data, donors):
+    return draw(st.sampled_from([data, *donors]))
+
+
+_CHANGES = [
+    _flip,
+    _flip,
+    _truncate,
+    _extend,
+    _splice,
+    _insert,
+    _replace_value,
+    _replace_value,
+    _move_value,
+    _move_value,
+    _repeat_value,
+    _other_message,
+]
+
+values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(1 << 63), (1 << 64) - 1),
+        st.floats(),
+        st.binary(max_size=70),
+        st.text(max_size=20),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+noise = st.one_of(
+    st.binary(max_size=300),
+    values.map(msgspec.msgpack.encode),
+    st.sampled_from(SPECIALS),
+    st.lists(st.sampled_from(SPECIALS), max_size=4).map(b"".join),
+)
+"""Bytes that come from no message at all."""

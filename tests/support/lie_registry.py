@@ -1,0 +1,40 @@
+"""What a lie is, and where lies are entered.
+
+A lie is a function of `honest`. Told honestly, the same script completes with the exact sum; told
+as a lie, clients refuse it with exactly its reason, and `won` stays False. `won` says that the
+server got what the lie was for: that is what must happen once the check that refuses it is out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedprivacy.errors import Reason
+
+
+@dataclass(frozen=True)
+class Lie:
+    """What the server does stands in the script's docstring."""
+
+    name: str
+    reason: Reason
+    script: Callable
+
+    def tell(self):
+        return self.script(honest=False)
+
+    def twin(self):
+        return self.script(honest=True)
+
+
+LIES = {}
+
+
+def lie(reason):
+    """Enter a function under its name."""
+
+    def register(script):
+        name = script.__name__.replace("_", "-")
+        LIES[name] = Lie(name, reason, script)
+        return script
+
+    return register

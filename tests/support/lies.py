@@ -1,0 +1,9 @@
+"""Every lie of a server."""
+
+import lies_of_members
+import lies_of_plans
+import lies_of_rounds
+import lies_of_survivors
+from lie_registry import LIES, Lie
+
+__all__ = ["LIES", "Lie", "lies_of_members", "lies_of_plans", "lies_of_rounds", "lies_of_survivors"]

@@ -1,0 +1,91 @@
+"""Runs each mutant in a copy of the package, in a process of its own; one JSON line each.
+
+    python tests/support/mutants.py [number of workers]
+
+The libraries are loaded once; a child is forked for each mutant and imports the edited copy.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("numpy", "msgspec", "sqlalchemy", "sqlalchemy.dialects.sqlite", "cryptography.x509")
+
+
+def load():
+    return tomllib.loads((ROOT / "proofs/mutants/mutants.toml").read_text("utf-8"))
+
+
+def mutated(edits, root=ROOT):
+    """The text of each file with its edits; raises where a snippet is not there exactly once."""
+    texts = {}
+    for edit in edits:
+        text = texts.get(edit["file"]) or (root / edit["file"]).read_text("utf-8")
+        if text.count(edit["snippet"]) != 1:
+            raise LookupError(
+                f"{edit['file']}: {text.count(edit['snippet'])} times, not once: {edit['snippet']}"
+            )
+        texts[edit["file"]] = text.replace(edit["snippet"], edit["replacement"])
+    return texts
+
+
+def run(mutant, folder):
+    """Whether each of the mutant's lies succeeds; this process is of no use afterwards."""
+    texts = mutated(mutant["edits"])
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "fedprivacy", folder / "fedprivacy", ignore=compiled)
+    for name, text in texts.items():
+        (folder / name).write_text(text, "utf-8")
+    sys.path.insert(0, str(folder))
+    lies = importlib.import_module("lies").LIES
+    package = Path(importlib.import_module("fedprivacy").__file__)
+    if package.parent != folder / "fedprivacy":
+        raise LookupError(f"{package} is not the mutant")
+    return {name: lies[name].tell().won for name in mutant["lies"]}
+
+
+def child(mutant, answer):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            result = run(mutant, Path(folder).resolve())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this mutant's result
+            result = {"error": f"{type(error).__name__}: {error}"}
+    os.write(answer, json.dumps(result).encode())
+
+
+def each(mutants):
+    for number, mutant in mutants:
+        read, write = os.pipe()
+        if not os.fork():
+            child(mutant, write)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            result = json.loads(pipe.read() or b'{"error": "the process died"}')
+        os.wait()
+        print(json.dumps({"number": number, **result}), flush=True)  # noqa: T201
+
+
+def main(workers):
+    sys.dont_write_bytecode = True
+    for name in HEAVY:
+        importlib.import_module(name)
+    mutants = list(enumerate(load()["mutant"]))
+    shares = [mutants[i::workers] for i in range(workers)]
+    for share in shares[1:]:
+        if not os.fork():
+            each(share)
+            os._exit(0)
+    each(shares[0])
+    for _ in shares[1:]:
+        os.wait()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

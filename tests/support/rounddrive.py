@@ -1,0 +1,202 @@
+"""Rounds over a few clients whose sums can be told exactly, for tests of rounds and transports.
+
+Values are whole numbers and the fixed point has scale one, so that nothing is rounded and the
+decoded sum is the integer sum.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.ledger import ClientStore
+from fedprivacy.randomness import InsecureTestRng
+from fedprivacy.rounds import ClientPolicy, Plan, RoundClient, RoundPlan, RoundServer
+from fedprivacy.secagg import Adversary, Cohort
+from fedprivacy.transport import InProcess
+from fedprivacy.vector import Update
+from sumdrive import enrolled
+
+RUN_ID = b"run-of-16-bytes!"
+PLAN = """
+schema = "fedprivacy/plan/1"
+
+[dataset]
+id = "ones"
+unit = "client"
+
+[aggregation]
+protocol = "{protocol}"
+adversary = "{adversary}"
+min_clients = {min_clients}
+corrupt = {corrupt}
+attempts = {attempts}
+
+[update]
+clip = 3.0          # with three bits, scale 1
+value_bits = 3
+weights = "{weights}"
+"""
+POLICY = """
+schema = "fedprivacy/policy/1"
+
+[require.aggregation]
+protocol = ["{protocol}"]
+adversary = "{adversary}"
+min_clients = {floor}
+"""
+
+
+def make_plan(
+    adversary=Adversary.MALICIOUS,
+    protocol="secagg",
+    min_clients=3,
+    corrupt=1,
+    attempts=2,
+    weights="summed",
+):
+    return Plan.parse(
+        PLAN.format(
+            adversary=adversary.value,
+            protocol=protocol,
+            min_clients=min_clients,
+            corrupt=corrupt,
+            attempts=attempts,
+            weights=weights,
+        )
+    )
+
+
+def make_policy(adversary=Adversary.MALICIOUS, protocol="secagg", floor=3):
+    return ClientPolicy.parse(
+        POLICY.format(adversary=adversary.value, protocol=protocol, floor=floor)
+    )
+
+
+def update_of(number, length=8):
+    """Entries of -1, 0 and 1: a norm below the clip."""
+    draw = np.random.default_rng(number)
+    return draw.integers(-1, 2, length).astype(np.float64)
+
+
+class Forgetful:
+    """A store that takes everything and keeps nothing but the authority."""
+
+    def __init__(self):
+        self._authority = None
+
+    def pin_authority(self, public):
+        self._authority = public
+
+    def authority(self):
+        return self._authority
+
+    def close(self):
+        pass
+
+    def observe_directory(self, *_):
+        pass
+
+    begin = mark_spent = mark_answered = lambda *_, **__: None
+
+
+@dataclass
+class Consortium:
+    """Enrolled clients with their stores, and the rounds that they take part in."""
+
+    clients: int = 5
+    plan: Plan = None
+    policy: ClientPolicy = None
+    length: int = 8
+    broadcast: bytes = b"weights"
+    seed: int = 1
+    stores: dict = field(default_factory=dict)
+    store_at: object = None
+    """Makes a client's store from its name; by default one in memory."""
+
+    def __post_init__(self):
+        self.plan = self.plan or make_plan()
+        adversary = self.plan.aggregation.adversary
+        self.policy = self.policy or make_policy(adversary, self.plan.aggregation.protocol)
+        self.identities, _ = enrolled(self.clients)
+        self.names = tuple(self.identities)
+        rng = InsecureTestRng(self.seed)
+        self.rng = rng
+        authority = SigningKey.from_seed(rng.bytes(32))
+        keys = [(name, identity.key.public) for name, identity in self.identities.items()]
+        self.directory = None
+        if adversary is not Adversary.HONEST_BUT_CURIOUS:
+            self.directory = Directory.sign(1, keys, authority)
+        for name in self.names:
+            store = self.store_at(name) if self.store_at else ClientStore(":memory:")
+            store.pin_authority(authority.public)
+            self.stores[name] = store
+        self.updates = {
+            name: update_of((self.seed, i), self.length) for i, name in enumerate(self.names)
+        }
+
+    def close(self):
+        for store in self.stores.values():
+            store.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def cohort(self, number=1):
+        return Cohort.of(self.names, rng=self.rng.child(f"cohort/{number}"))
+
+    def round_plan(self, number=1, attempt=1):
+        return RoundPlan.freeze(
+            self.plan,
+            self.cohort(number),
+            run_id=RUN_ID,
+            number=number,
+            attempt=attempt,
+            broadcast=self.broadcast,
+            length=self.length,
+            directory=self.directory,
+            rng=self.rng.child(f"nonce/{number}/{attempt}"),
+        )
+
+    def server(self, number=1, attempt=1):
+        plan = self.round_plan(number, attempt)
+        return RoundServer(plan, self.cohort(number), self.directory, self.broadcast)
+
+    def client(self, name, number=1, attempt=1):
+        return RoundClient(
+            self.policy,
+            self.identities[name],
+            self.stores[name],
+            rng=self.rng.child(f"client/{name}/{number}/{attempt}"),
+        )
+
+    def update(self, name, client=None):
+        return Update(self.updates[name].copy())
+
+    def attempts(self, number=1, **hooks):
+        """Attempts at a round until one ends well, as a coordinator makes them; their outcomes."""
+        out, outcomes = set(), []
+        for attempt in range(1, self.plan.aggregation.attempts + 1):
+            drive = self.drive(number, attempt, **hooks)
+            outcome = drive.run([name for name in self.names if name not in out])
+            outcomes.append(outcome)
+            if outcome.aggregate is not None or outcome.unmasking_requested:
+                break
+            out |= {*outcome.refused, *outcome.excluded, *outcome.error.culprits}
+        return outcomes
+
+    def drive(self, number=1, attempt=1, **hooks):
+        """One attempt at a round, all clients in it, not yet run."""
+        clients = {name: self.client(name, number, attempt) for name in self.names}
+        return InProcess(self.server(number, attempt), clients, self.update, **hooks)
+
+    def exact(self, survivors):
+        return sum(self.updates[name] for name in survivors)
+
+    def assert_exact(self, outcome):
+        """The aggregate is the sum over the survivors, to the last bit."""
+        assert outcome.aggregate.sum.tolist() == self.exact(outcome.survivors).tolist()
+        assert outcome.aggregate.weight == len(outcome.survivors)

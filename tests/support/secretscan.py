@@ -1,0 +1,80 @@
+"""Looks for secrets in what a program leaves behind, however they may have been written down."""
+
+import base64
+
+import numpy as np
+
+from fedprivacy.randomness import SystemRng
+
+_WINDOW = 8
+
+
+def written(secret):
+    """The ways in which a secret may stand in a file, a log or a traceback, by name."""
+    forms = {
+        "raw": secret,
+        "hex": secret.hex().encode(),
+        "HEX": secret.hex().upper().encode(),
+        "hex with colons": secret.hex(":").encode(),
+        "escaped": repr(secret)[2:-1].encode(),
+        "numbers": ", ".join(str(byte) for byte in secret).encode(),
+    }
+    for skew in range(3):  # inside a longer string, at any of the three alignments
+        head, tail = bytes(skew), bytes(-(skew + len(secret)) % 3)
+        start, end = (0, 2, 3)[skew], -(0, 2, 3)[len(tail)] or None
+        text = base64.b64encode(head + secret + tail)[start:end]
+        forms[f"base64 at {skew}"] = text
+        forms[f"url-safe base64 at {skew}"] = text.translate(bytes.maketrans(b"+/", b"-_"))
+    return forms
+
+
+class Scanner:
+    """Finds any of many secrets, in any of their forms, in long strings of bytes.
+
+    The first eight bytes of every form are looked up at every offset at once; what matches is
+    compared in full.
+    """
+
+    def __init__(self, secrets):
+        self._needles = {}
+        for name, secret in secrets.items():
+            if len(secret) < 12:
+                raise ValueError(f"{name} is too short to be told from chance")
+            for form, needle in written(secret).items():
+                first = int.from_bytes(needle[:_WINDOW], "little")
+                self._needles.setdefault(first, []).append((name, form, needle))
+        self._firsts = np.array(sorted(self._needles), dtype="<u8")
+
+    def find(self, data):
+        """(name, form, offset) of each secret in `data`, bytes or text."""
+        if isinstance(data, str):
+            data = data.encode("utf-8", "surrogateescape")
+        found = []
+        for shift in range(min(_WINDOW, max(len(data) - _WINDOW + 1, 0))):
+            count = (len(data) - shift) // _WINDOW
+            words = np.frombuffer(data, dtype="<u8", count=count, offset=shift)
+            for at in np.flatnonzero(np.isin(words, self._firsts)):
+                offset = shift + _WINDOW * int(at)
+                found += [
+                    (name, form, offset)
+                    for name, form, needle in self._needles[int(words[at])]
+                    if data[offset : offset + len(needle)] == needle
+                ]
+        return found
+
+
+class RecordingRng:
+    """The system's generator, remembering what it gave, by purpose."""
+
+    def __init__(self, purpose="", given=None):
+        self.purpose = purpose
+        self.given = {} if given is None else given
+        self._source = SystemRng()
+
+    def bytes(self, count):
+        out = self._source.bytes(count)
+        self.given.setdefault(self.purpose, []).append(out)
+        return out
+
+    def child(self, purpose):
+        return RecordingRng(f"{self.purpose}/{purpose}", self.given)

@@ -1,0 +1,276 @@
+"""Drives the parties of one sum, sans-io, and says what must come out.
+
+`SETTINGS` lists every protocol with every adversary it is made for; a test that takes a `Setting`
+runs under each. `predict` is the oracle: it knows the rule, and none of the code.
+"""
+
+import functools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedprivacy.crypto import Directory, Identity, SigningKey, Suite
+from fedprivacy.errors import PeerError, Reason
+from fedprivacy.randomness import InsecureTestRng
+from fedprivacy.secagg import (
+    PROTOCOLS,
+    SERVER,
+    Aborted,
+    Adversary,
+    Cohort,
+    Done,
+    Persist,
+    Send,
+    SumPlan,
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A protocol against an adversary, and the phases in which each client owes one message."""
+
+    protocol: str
+    adversary: Adversary
+    phases: tuple[str, ...]
+
+    def __str__(self):
+        return f"{self.protocol}-{self.adversary.value}"
+
+    @property
+    def party(self):
+        return PROTOCOLS[self.protocol]
+
+    @property
+    def masks(self):
+        return self.party.rand_bytes > 0
+
+
+MALICIOUS = Setting(
+    "secagg", Adversary.MALICIOUS, ("keys", "shares", "input", "consistency", "unmasking")
+)
+CURIOUS = Setting(
+    "secagg", Adversary.HONEST_BUT_CURIOUS, ("keys", "shares", "input", "unmasking")
+)
+PLAIN = Setting("plain", Adversary.HONEST_BUT_CURIOUS, ("input",))
+SETTINGS = [MALICIOUS, CURIOUS, PLAIN]
+MASKED = [setting for setting in SETTINGS if setting.masks]
+
+
+# ---------------------------------------------------------------------- the oracle
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The survivors and their exact sum, or the phase in which too few were able."""
+
+    survivors: tuple[str, ...] = ()
+    total: tuple[int, ...] = ()
+    aborted_in: str = ""
+
+
+def predict(phases, sent, vectors, *, threshold, min_clients=0):
+    """What a round comes to when each client sends its first so many messages and no more.
+
+    A phase closes with those who sent its message among those with whom the one before closed. Up
+    to the input, with which the survivors are fixed, it takes max(t, min_clients) of them;
+    afterwards t. The sum is over the survivors.
+    """
+    able, survivors, needed = set(sent), set(), max(threshold, min_clients)
+    for owed, phase in enumerate(phases, 1):
+        able = {client for client in able if sent[client] >= owed}
+        if len(able) < needed:
+            return Prediction(aborted_in=phase)
+        if phase == "input":
+            survivors, needed = set(able), threshold
+    columns = zip(*(vectors[client] for client in survivors), strict=True)
+    total = tuple(sum(int(value) for value in column) for column in columns)
+    return Prediction(tuple(sorted(survivors)), total)
+
+
+# ---------------------------------------------------------------------- the parties
+
+
+@functools.cache
+def enrolled(clients):
+    """Identities of so many clients, and the directory that names them."""
+    rng = InsecureTestRng(b"enrolled")
+    names = [f"c{i:03}" for i in range(clients)]
+    identities = {name: Identity.new(name, rng=rng) for name in names}
+    authority = SigningKey.from_seed(rng.bytes(32))
+    keys = [(name, identity.key.public) for name, identity in identities.items()]
+    return identities, Directory.sign(1, keys, authority)
+
+
+@dataclass
+class Outcome:
+    """How a run ended, and who was refused on the way."""
+
+    done: Done | None = None
+    error: Exception | None = None
+    phase: str = ""
+    """Where it ended."""
+    refused: dict[str, list[Reason]] = field(default_factory=dict)
+    failed: dict[str, Exception] = field(default_factory=dict)
+    asked: dict[str, list[bytes]] = field(default_factory=dict)
+    """What the server sent, by client."""
+
+    @property
+    def prediction(self):
+        """In the oracle's terms."""
+        if self.done is None:
+            assert self.error.reason is Reason.TOO_FEW, self.error
+            return Prediction(aborted_in=self.phase)
+        return Prediction(self.done.survivors, tuple(self.done.total.tolist()))
+
+
+@dataclass
+class Sum:
+    """One sum: its plan, its server, its clients and their vectors."""
+
+    setting: Setting
+    clients: int = 4
+    threshold: int = 3
+    length: int = 3
+    bits: int = 14
+    min_clients: int = 2
+    corrupt: int = 0
+    seed: object = 1
+    round_id: bytes = b"r" * 32
+    floor: int = 2
+    vectors: dict = None
+
+    def __post_init__(self):
+        self.identities, directory = enrolled(self.clients)
+        self.names = tuple(self.identities)
+        self.directory = None
+        if self.setting.adversary is not Adversary.HONEST_BUT_CURIOUS:
+            self.directory = directory
+        rng = InsecureTestRng(repr(self.seed).encode())
+        self.cohort = Cohort.of(self.names, rng=rng.child("cohort"))
+        self.plan = SumPlan(
+            round_id=self.round_id,
+            broadcast=b"b" * 32,
+            suite=Suite(1),
+            adversary=self.setting.adversary,
+            cohort_size=self.clients,
+            cohort_root=self.cohort.root,
+            threshold=self.threshold,
+            corrupt=self.corrupt,
+            min_clients=self.min_clients,
+            length=self.length,
+            modulus_bits=self.bits,
+        )
+        self.rand = {n: rng.child(n).bytes(self.setting.party.rand_bytes) for n in self.names}
+        if self.vectors is None:
+            most = ((1 << (self.bits - 1)) - 1) // self.clients
+            draw = np.random.default_rng(list(repr(self.seed).encode()))
+            self.vectors = {
+                n: draw.integers(-most, most, self.length, endpoint=True) for n in self.names
+            }
+        self.server = self.setting.party.server(self.plan, self.cohort, self.directory)
+        self.parties = {n: self.client(n) for n in self.names}
+
+    def client(self, name):
+        """A fresh client with this name's randomness."""
+        return self.setting.party.client(
+            self.plan,
+            self.cohort.memberships()[self.names.index(name)],
+            identity=self.identities[name],
+            directory=self.directory,
+            floor=self.floor,
+            rand=self.rand[name],
+        )
+
+    def start(self, name):
+        """What a client says first, its vector being ready."""
+        party = self.parties[name]
+        if self.setting.masks:
+            return [*party.contribute(self.vectors[name]), *party.start()]
+        return [*party.start(), *party.contribute(self.vectors[name])]
+
+    def exact(self, survivors):
+        """The integer sum of these clients' vectors."""
+        return sum(self.vectors[name].astype(object) for name in survivors)
+
+
+def messages(effects):
+    return [effect for effect in effects if isinstance(effect, Send)]
+
+
+@dataclass
+class Drive:
+    """Runs a sum to its end; the hooks see what passes and may change it.
+
+    `sent` is how many messages a client sends, an upload counting as one; `partial` how many chunks
+    of an upload that it does not finish leave it all the same. `order` puts the messages of a phase,
+    a list for each sender, in the order in which they arrive. `tamper(sender, phase, bodies)` gives
+    the bytes that arrive in place of those sent.
+    """
+
+    sum: Sum
+    sent: dict = field(default_factory=dict)
+    partial: dict = field(default_factory=dict)
+    order: object = None
+    tamper: object = None
+    after_receive: object = None
+
+    def __post_init__(self):
+        self.outcome = Outcome()
+        self._count = dict.fromkeys(self.sum.names, 0)
+
+    def run(self):
+        said = {name: self.sum.start(name) for name in self.sum.names}
+        while True:
+            phase = self.sum.server.phase
+            self._arrive(phase, {name: self._leaving(name, e) for name, e in said.items()})
+            effects = list(self.sum.server.advance())
+            for effect in effects:
+                if isinstance(effect, Done):
+                    self.outcome.done = effect
+                elif isinstance(effect, Aborted):
+                    self.outcome.error = effect.error
+                else:
+                    continue
+                self.outcome.phase = phase
+                return self.outcome
+            said = {}
+            for effect in messages(effects):
+                if self._count[effect.recipient] < self.sent.get(effect.recipient, 99):
+                    said[effect.recipient] = self._answer(effect.recipient, effect.message)
+
+    def _answer(self, name, message):
+        effects = []
+        self.outcome.asked.setdefault(name, []).append(message)
+        try:
+            for effect in self.sum.parties[name].receive(SERVER, message):
+                effects.append(effect)  # noqa: PERF402 - what came before an error stays
+        except PeerError as error:
+            self.outcome.failed.setdefault(name, error)
+        return effects
+
+    def _leaving(self, name, effects):
+        """The messages that get out before the client dies."""
+        bodies = [send.message for send in messages(effects)]
+        if not bodies:
+            return []
+        self._count[name] += 1
+        if self._count[name] <= self.sent.get(name, 99):
+            return bodies
+        return bodies[:-1][: self.partial.get(name, 0)]
+
+    def _arrive(self, phase, said):
+        if self.tamper is not None:
+            said = {name: self.tamper(name, phase, bodies) for name, bodies in said.items()}
+        pairs = [(name, body) for name, bodies in said.items() for body in bodies]
+        for name, body in self.order(said) if self.order else pairs:
+            try:
+                list(self.sum.server.receive(name, body))
+            except PeerError as error:
+                assert error.culprits == (name,)
+                self.outcome.refused.setdefault(name, []).append(error.reason)
+            if self.after_receive is not None:
+                self.after_receive(name, phase)
+
+
+def marks(effects):
+    return [effect for effect in effects if isinstance(effect, Persist)]

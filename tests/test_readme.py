@@ -1,0 +1,78 @@
+"""The README shows what the code prints, and its examples run as they stand."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def readme(project):
+    return (project / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def user(project, tmp_path_factory):
+    """Runs a program in a folder that holds the examples and nothing else of the project."""
+    folder = tmp_path_factory.mktemp("user")
+    shutil.copytree(project / "examples", folder / "examples")
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "XDG_STATE_HOME": str(folder / "state")}
+
+    def run(*command):
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def blocks(readme, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+
+def test_what_the_demo_prints_is_what_reporting_makes_of_the_committed_record(readme, project):
+    printed = subprocess.run(
+        [BIN / "fedprivacy", "record", "show", project / "docs/example-run"],
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (shown,) = blocks(readme, "text")
+    assert shown == printed, "run `make readme`"
+
+
+def test_every_shell_example_runs(readme, user):
+    examples = blocks(readme, "sh")
+    assert len(examples) == 2
+    for example in examples:
+        done = user("bash", "-euo", "pipefail", "-c", example)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_python_example_runs(readme, user):
+    examples = blocks(readme, "python")
+    assert len(examples) == 1
+    for example in examples:
+        done = user(sys.executable, "-c", example)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("+ Against a server that may lie")
+
+
+def test_the_two_commands_are_there(readme, project):
+    targets = re.findall(r"^(\w+):", (project / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for command in ("make demo", "make test", "make readme"):
+        assert command in readme
+        assert command.split()[1] in targets
+
+
+def test_every_file_that_it_links_to_is_there(readme, project):
+    for link in re.findall(r"\]\(([^)#]+)", readme):
+        assert (project / link).exists(), link
