@@ -3,7 +3,7 @@ PROTOCOL ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: .venv demo test nightly bench lint clean
+.PHONY: .venv demo test nightly bench lint schema readme clean
 
 .venv: $(STAMP)
 
@@ -30,6 +30,14 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+# What is generated and kept; tests say when it is stale.
+schema: $(STAMP)
+	@$(BIN)/fedprivacy record schema >.record.schema.json
+	@mv .record.schema.json protocols/round/record.schema.json
+
+readme: $(STAMP)
+	@$(BIN)/python docs/example-run/refresh.py
 
 clean:
 	@rm -rf .venv build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
