@@ -55,6 +55,9 @@ class Claim(_Row, frozen=True, kw_only=True):
     """Dotted names of the code that the statement speaks of."""
     adversary: str
     assumptions: tuple[str, ...] = ()
+    """Ids that `proofs/SOUNDNESS.md` explains."""
+    rests_on: tuple[str, ...] = ()
+    """Other rows without which the statement would not hold, or would be worth nothing."""
     evidence: tuple[Evidence, ...] = ()
     not_claimed: tuple[str, ...] = ()
 

@@ -123,7 +123,7 @@ class Reason(enum.Enum):
     NOT_SURVIVOR = 61
     """The client is asked about a survivor set that leaves it out."""
     SURVIVORS_FEW = 62
-    """Fewer survivors than the threshold or the client's own floor."""
+    """Fewer survivors than the threshold, the plan's min_clients or the client's own floor."""
     SURVIVORS_OVERLAP = 63
     """Under one broadcast, this survivor set is too close to one already answered."""
     CONSISTENCY_SIGNATURE = 64

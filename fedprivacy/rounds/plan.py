@@ -203,10 +203,9 @@ def quorum_fault(
     that no two survivor sets are both unmasked.
     """
     n, t, c = cohort_size, threshold, corrupt
-    if t <= c:
-        return f"threshold {t} is within reach of {c} corrupt clients: at least {c + 1}"
-    if t < 2:
-        return f"threshold {t} lets one client unmask: at least 2"
+    if t < max(c + 1, 2):
+        least = max(c + 1, 2)
+        return f"threshold {t} lets {max(c, 1)} clients unmask alone: at least {least}"
     if max(t, min_clients) < c + 2:
         return f"min_clients {min_clients} with {c} corrupt may leave one honest: at least {c + 2}"
     if t > n:

@@ -202,7 +202,7 @@ class SummingProtocol(Protocol):
 
     @property
     def claim(self) -> str:
-        """The id of its row in `proofs/claims.toml`."""
+        """The id of the row in `proofs/claims.toml` that says what it hides."""
         ...
 
     @property

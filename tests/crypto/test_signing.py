@@ -90,7 +90,9 @@ def test_the_small_orders_are_those_of_the_curve():
     encodings = small_order_encodings()
     assert all(has_small_order(e) and vanishes_after_three_doublings(e) for e in encodings)
     # There are eight such points, and these are all of them.
-    assert len({recovered(int.from_bytes(e, "little") % 2**255, e[31] >> 7) for e in encodings}) == 8
+    assert (
+        len({recovered(int.from_bytes(e, "little") % 2**255, e[31] >> 7) for e in encodings}) == 8
+    )
     for seed in range(20):
         public = SigningKey.from_seed(bytes([seed]) * 32).public
         assert not has_small_order(public)

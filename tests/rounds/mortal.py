@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from rounddrive import make_policy
-from sumdrive import enrolled
 
 from fedprivacy.errors import FedPrivacyError
 from fedprivacy.ledger import ClientStore, storage
@@ -22,6 +20,8 @@ from fedprivacy.randomness import SystemRng
 from fedprivacy.rounds import RoundClient
 from fedprivacy.secagg import SERVER, Adversary, Send
 from fedprivacy.vector import Update
+from rounddrive import make_policy
+from sumdrive import enrolled
 
 STORE, ANCHOR, ADVERSARY, POINT = sys.argv[1:]
 MARKS = ("begin", "mark_spent", "mark_answered")

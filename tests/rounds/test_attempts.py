@@ -4,8 +4,6 @@ import itertools
 
 import msgspec
 import pytest
-from rounddrive import Consortium, make_plan, make_policy
-from sumdrive import CURIOUS, MALICIOUS, MASKED, PLAIN, SETTINGS
 
 from fedprivacy.errors import PeerError, PolicyRefused, Reason
 from fedprivacy.rounds import Envelope
@@ -13,6 +11,8 @@ from fedprivacy.secagg import SERVER
 from fedprivacy.secagg.masking.messages import SealedShares
 from fedprivacy.transport import Delivery
 from fedprivacy.wire import Transcript, decode, encode
+from rounddrive import Consortium, make_plan, make_policy
+from sumdrive import CURIOUS, MALICIOUS, MASKED, PLAIN, SETTINGS
 
 ANY = 1 << 30
 
@@ -137,6 +137,7 @@ def test_nobody_answers_at_two_attempts(setting, phase):
         assert set(second.refused) == answered
         assert set(second.refused.values()) == {Reason.ANSWERED}
         assert second.error.reason is Reason.TOO_FEW
+        assert [meter.phase for meter in second.phases] == ["keys"]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)

@@ -9,12 +9,8 @@ import functools
 import msgspec
 import numpy as np
 import pytest
-from honest import bodies, messages
-from hostile import INF, NAN, mutations, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounddrive import RUN_ID, Consortium, make_plan
-from sumdrive import CURIOUS, MALICIOUS, MASKED
 
 from fedprivacy.errors import FedPrivacyError, PeerError, PolicyRefused, Reason
 from fedprivacy.ledger import ClientStore
@@ -23,6 +19,10 @@ from fedprivacy.secagg import SERVER, Send
 from fedprivacy.secagg.masking import ClientPhase
 from fedprivacy.vector import Update
 from fedprivacy.wire import Transcript, decode, encode
+from honest import bodies, messages
+from hostile import INF, NAN, mutations, noise
+from rounddrive import RUN_ID, Consortium, make_plan
+from sumdrive import CURIOUS, MALICIOUS, MASKED
 
 ME = "c001"
 ANY = 1 << 30
@@ -86,19 +86,27 @@ def authority_of(setting):
 AUTHORITY = {setting: authority_of(setting) for setting in MASKED}
 
 
+def pulled(effects):
+    """The effects, and the error after them, if any."""
+    got = []
+    try:
+        for effect in effects:
+            got.append(effect)  # noqa: PERF402 - what came before an error counts
+    except FedPrivacyError as error:
+        return got, error
+    return got, None
+
+
 def refused(watched, sender, message):
     """What the message raised; that a refusal with its reason went out before. Or None."""
-    effects = []
-    try:
-        for effect in watched.client.receive(sender, message):
-            effects.append(effect)  # noqa: PERF402 - what came before an error counts
-    except (PeerError, PolicyRefused) as error:
+    effects, error = pulled(watched.client.receive(sender, message))
+    if error is not None:
+        assert isinstance(error, PeerError | PolicyRefused)
         assert isinstance(effects[-1], Send)
         assert effects[-1].recipient == SERVER
         told = decode(Refusal, effects[-1].message, limit=ANY)
         assert Reason(told.reason) is error.reason
-        return error
-    return None
+    return error
 
 
 # ---------------------------------------------------------------------- any bytes
@@ -164,10 +172,9 @@ def test_an_update_that_cannot_be_encoded_ends_the_client(setting, values):
     wrong = [*update[: 8 - len(values)], *values][:9]
     with Watched(setting, 0) as watched:
         list(watched.client.receive(SERVER, asked[0]))
-        effects = []
-        with pytest.raises(FedPrivacyError):
-            for effect in watched.client.contribute(Update(np.array(wrong, dtype=np.float64))):
-                effects.append(effect)  # noqa: PERF402 - what came before the error counts
+        update = Update(np.array(wrong, dtype=np.float64))
+        effects, error = pulled(watched.client.contribute(update))
+        assert error is not None
         assert decode(Refusal, effects[-1].message, limit=ANY).reason == Reason.FAILED.value
         watched.assert_dead()
 
@@ -250,7 +257,11 @@ def test_a_nan_cannot_stand_for_another_nan():
     """Canonical or not, no bytes with a NaN in them make a plan."""
     honest = recorded(MALICIOUS)[1][0]
     clip = encode(decode(Invitation, honest, limit=ANY).round_plan)
-    for bits in (b"\x7f\xf8" + bytes(6), b"\xff\xf8" + bytes(5) + b"\x01", b"\x7f\xf0" + b"\x01" * 6):
+    for bits in (
+        b"\x7f\xf8" + bytes(6),
+        b"\xff\xf8" + bytes(5) + b"\x01",
+        b"\x7f\xf0" + b"\x01" * 6,
+    ):
         changed = honest.replace(b"\xcb\x40\x08" + bytes(6), b"\xcb" + bits)  # 3.0, both clips
         assert changed != honest
         with Watched(MALICIOUS, 0) as watched:

@@ -5,10 +5,10 @@ from collections import deque
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sumdrive import MALICIOUS, MASKED, SETTINGS, Drive, Sum, predict
 
 from fedprivacy.errors import Reason
-from fedprivacy.secagg import SERVER, Adversary, Done, Persist, SendChunk, uploads
+from fedprivacy.secagg import Adversary, Persist, SendChunk, uploads
+from sumdrive import MALICIOUS, MASKED, SETTINGS, Drive, Sum, predict, refusal
 
 EXAMPLES = settings.default.max_examples
 
@@ -127,6 +127,37 @@ def test_repeated_messages_cost_their_sender_alone(setting, data, random):
     assert not outcome.failed
 
 
+@pytest.mark.parametrize(
+    ("setting", "phase"), [(s, phase) for s in SETTINGS for phase in s.phases], ids=str
+)
+def test_a_message_that_comes_too_late_changes_nothing(setting, phase):
+    """It arrives when the next phase has begun: its sender was lost, and stays so."""
+    case = Sum(setting, clients=5)
+    late, reasons = [], []
+
+    def hold(name, at, bodies):
+        if (name, at) != ("c003", phase):
+            return bodies
+        late.extend(bodies)
+        return []
+
+    def deliver(name, at):
+        if at != phase:
+            while late:
+                error = refusal(case.server.receive, "c003", late.pop(0))
+                assert error.culprits == ("c003",)
+                reasons.append(error.reason)
+
+    drive = Drive(case, tamper=hold)
+    drive.after_receive = deliver
+    outcome = drive.run()
+    deliver("c003", "done")
+    assert set(reasons) == {Reason.LATE}
+    sent = dict.fromkeys(case.names, 99) | {"c003": setting.phases.index(phase)}
+    assert outcome.prediction == predict(setting.phases, sent, case.vectors, threshold=3)
+    assert outcome.done
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("chunks", range(5))
 def test_a_death_in_the_middle_of_an_upload_changes_nothing(monkeypatch, setting, chunks):
@@ -149,47 +180,47 @@ def test_a_death_in_the_middle_of_an_upload_changes_nothing(monkeypatch, setting
     assert ends[0].survivors == ("c000", "c002", "c003", "c004")
 
 
+class Training(Sum):
+    """A sum whose vectors are ready at moments of their own."""
+
+    moments = None
+
+    def ready(self, name, moment):
+        """What a vector that becomes ready now lets its client send."""
+        if self.moments[name] != moment:
+            return []
+        return list(self.parties[name].contribute(self.vectors[name]))
+
+    def start(self, name):
+        early = self.ready(name, "new")
+        assert not early
+        return [*self.parties[name].start(), *self.ready(name, "keys")]
+
+
+class Trained(Drive):
+    """Drives such a sum."""
+
+    def _answer(self, name, message):
+        phase = self.sum.server.phase
+        said = super()._answer(name, message)
+        if phase == "shares":
+            said += self.sum.ready(name, "shares")
+        if phase == "input":
+            said += self.sum.ready(name, "holding")
+            assert [type(effect) for effect in said[:2]] == [Persist, SendChunk]
+        return said
+
+
 @pytest.mark.parametrize("setting", MASKED, ids=str)
 @given(when=st.lists(st.sampled_from(["new", "keys", "shares", "holding"]), min_size=5, max_size=5))
 @settings(max_examples=min(EXAMPLES, 100))
 def test_a_vector_may_be_ready_before_or_after_any_message(setting, when):
     """Training overlaps the phases of the keys; what leaves, and when, does not depend on it."""
-    case = Sum(setting, clients=5)
-    moments = dict(zip(case.names, when, strict=True))
-    said = {}
-
-    def contribute(name, moment):
-        if moments[name] == moment:
-            said[name] += list(case.parties[name].contribute(case.vectors[name]))
-
-    def deliver():
-        for name, effects in said.items():
-            for effect in effects:
-                if not isinstance(effect, Persist | Done):
-                    list(case.server.receive(name, effect.message))
-
-    for name, party in case.parties.items():
-        said[name] = []
-        contribute(name, "new")
-        assert not said[name]
-        said[name] = list(party.start())
-        contribute(name, "keys")
-    while True:
-        deliver()
-        answers, phase = list(case.server.advance()), case.server.phase
-        if isinstance(answers[-1], Done):
-            break
-        for effect in answers:
-            if not isinstance(effect, Persist):
-                name = effect.recipient
-                said[name] = list(case.parties[name].receive(SERVER, effect.message))
-                if phase == "shares":
-                    contribute(name, "shares")
-                if phase == "input":
-                    contribute(name, "holding")
-                    assert [type(e) for e in said[name][:2]] == [Persist, SendChunk]
-    assert answers[-1].survivors == case.names
-    assert answers[-1].total.tolist() == case.exact(case.names).tolist()
+    case = Training(setting, clients=5)
+    case.moments = dict(zip(case.names, when, strict=True))
+    outcome = Trained(case).run()
+    assert outcome.done.survivors == case.names
+    assert outcome.done.total.tolist() == case.exact(case.names).tolist()
 
 
 def test_chunks_of_the_real_size_arrive_whole():

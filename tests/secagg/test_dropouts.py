@@ -9,6 +9,7 @@ from collections import Counter
 from math import comb
 
 import pytest
+
 from sumdrive import CURIOUS, MALICIOUS, PLAIN, SETTINGS, Drive, Sum, predict
 
 CLIENTS, THRESHOLD = 4, 3

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
-from sumdrive import MASKED, Drive, Sum
 
 from fedprivacy.arithmetic import to_residues, unpack
 from fedprivacy.crypto import MaskStream
 from fedprivacy.secagg.masking.keys import self_seed
 from fedprivacy.secagg.uploads import MaskedChunk, chunk_slices
 from fedprivacy.wire import decode
+from sumdrive import MASKED, Drive, Sum
 
 FALSE_ALARM = 1e-6  # of one test of uniformity on honest masks; the seeds are fixed
 
@@ -73,7 +73,7 @@ def test_masks_cancel_for_every_set_of_survivors(setting, bits):
         for survivors in itertools.combinations(names, size):
             case = Sum(setting, clients=5, bits=bits, length=9, seed=survivors)
             case.vectors = zeros(case)
-            sent = {name: 2 for name in set(names) - set(survivors)}
+            sent = dict.fromkeys(set(names) - set(survivors), 2)
             uploads, outcome = masked_inputs(case, sent)
             assert outcome.done.survivors == survivors
             assert not outcome.done.total.any()

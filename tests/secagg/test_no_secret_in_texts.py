@@ -5,8 +5,6 @@ import gc
 import traceback
 
 import pytest
-from secretscan import Scanner, written
-from sumdrive import MASKED, SETTINGS, Drive, Sum
 
 import fedprivacy.secagg.masking.client as client_module
 import fedprivacy.secagg.masking.masks as masks_module
@@ -17,6 +15,8 @@ from fedprivacy.secagg.masking.client import _FIELDS
 from fedprivacy.secagg.masking.messages import UnmaskShares
 from fedprivacy.secagg.masking.shares import HeldShares
 from fedprivacy.wire import decode
+from secretscan import Scanner, written
+from sumdrive import MASKED, SETTINGS, Drive, Sum
 
 
 class Ear:

@@ -86,7 +86,7 @@ def test_faults_name_clients_and_rounds_that_the_job_has():
     drops = JOB["faults"]["drop"]
     assert {d["client"] for d in drops} <= names
     assert {d["round"] for d in drops} <= set(range(1, JOB["rounds"] + 1))
-    assert {d["before"] for d in drops} == {"keys", "shares", "input", "consistency", "unmask"}
+    assert {d["before"] for d in drops} == {"keys", "shares", "input", "consistency", "unmasking"}
 
 
 @pytest.mark.parametrize("hospitals", [0, 6, 72])

@@ -9,16 +9,16 @@ import os
 import stat
 
 import pytest
-from secretscan import RecordingRng, Scanner, written
 
 import fedprivacy.secagg.masking.client as client_module
 import fedprivacy.secagg.masking.recovery as recovery_module
 from fedprivacy.shipped import shipped_path
 from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.run import Simulation
+from secretscan import RecordingRng, Scanner, written
 
 PUBLIC = ("/run", "/nonce/", "/cohort/")
-"""What is drawn for others to see: ids, nonces, and the salts by which members prove their place."""
+"""What is drawn for others to see: ids, nonces, the salts by which members prove their place."""
 
 
 class Talker:

@@ -1,4 +1,4 @@
-"""Whole simulated runs: as good as unprotected ones, within the bound, and recorded as they were."""
+"""Whole simulated runs: as good as unprotected ones, within the bound, recorded as they were."""
 
 import json
 
@@ -172,9 +172,8 @@ def test_a_round_with_too_many_lost_is_recorded_as_aborted(tmp_path, phase):
     # Asked to unmask once, never asked again; before that there is a second attempt.
     assert len(bad.attempts) == (1 if asked else 2)
     if phase is Phase.CONSISTENCY:
-        answered = set(record.clients) - {hospital_name(i) for i in range(1, 10)}
-        assert set(bad.attempts[1].refused) == answered
-        assert set(bad.attempts[1].refused.values()) == {"answered"}
+        # All have signed, whether or not it arrived.
+        assert bad.attempts[1].refused == dict.fromkeys(record.clients, "answered")
     assert bad.simulation_only.accuracy == bad.simulation_only.accuracy_unprotected
     lines = (tmp_path / "run" / "rounds.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["aborted", "sum"]

@@ -67,7 +67,7 @@ def messages():
 
 @functools.cache
 def session(setting, round_id=b"r" * 32):
-    """A sum of four that ended well; what was sent in each phase, by client; what each was asked."""
+    """A sum of four that ended well; what each sent, by phase; what each was asked."""
     sent = {}
 
     def note(name, phase, bodies):

@@ -19,6 +19,7 @@ from fedprivacy.secagg.masking.keys import KEYS_LABEL, signed_keys
 from fedprivacy.secagg.uploads import MaskedChunk
 from fedprivacy.transport import Delivery
 from fedprivacy.wire import Digester, Message, decode, encode
+from rounddrive import Consortium
 
 LIAR = "c003"
 ANY = 1 << 24
@@ -85,10 +86,28 @@ class Liar:
     def signed(self, seal_key, mask_key):
         """An advertisement of these keys with the liar's good signature."""
         plan = self.house.round_plan().sum_plan()
-        plan = msgspec.structs.replace if plan is None else plan
         parts = (self.notes["round"], *signed_keys(plan, 3, seal_key, mask_key)[1:])
         signature = self.house.identities[LIAR].key.sign(KEYS_LABEL, *parts)
         return m.KeyAdvertisement(seal_key, mask_key, signature)
+
+
+def tell(lie):
+    """The outcomes of a round in which c003 tells the lie, and the house in which it was told."""
+    with Consortium() as house:
+        return house, house.attempts(channel=Liar(house, lie.script))
+
+
+def succeeded(lie):
+    """The liar is not found out, or it costs the others their exact sum."""
+    try:
+        house, (outcome, *_) = tell(lie)
+    except KeyError:
+        return True  # the server fell over
+    found = {name: error.reason for name, error in outcome.excluded.items()}
+    if found != {LIAR: lie.reason} or outcome.aggregate is None:
+        return True
+    exact = sum(house.updates[name] for name in outcome.survivors)
+    return outcome.aggregate.sum.tolist() != exact.tolist()
 
 
 CLIENT_LIES = {}

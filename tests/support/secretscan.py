@@ -53,7 +53,8 @@ class Scanner:
         for shift in range(min(_WINDOW, max(len(data) - _WINDOW + 1, 0))):
             count = (len(data) - shift) // _WINDOW
             words = np.frombuffer(data, dtype="<u8", count=count, offset=shift)
-            for at in np.flatnonzero(np.isin(words, self._firsts)):
+            nearest = np.searchsorted(self._firsts, words).clip(max=len(self._firsts) - 1)
+            for at in np.flatnonzero(self._firsts[nearest] == words):
                 offset = shift + _WINDOW * int(at)
                 found += [
                     (name, form, offset)

@@ -48,9 +48,7 @@ class Setting:
 MALICIOUS = Setting(
     "secagg", Adversary.MALICIOUS, ("keys", "shares", "input", "consistency", "unmasking")
 )
-CURIOUS = Setting(
-    "secagg", Adversary.HONEST_BUT_CURIOUS, ("keys", "shares", "input", "unmasking")
-)
+CURIOUS = Setting("secagg", Adversary.HONEST_BUT_CURIOUS, ("keys", "shares", "input", "unmasking"))
 PLAIN = Setting("plain", Adversary.HONEST_BUT_CURIOUS, ("input",))
 SETTINGS = [MALICIOUS, CURIOUS, PLAIN]
 MASKED = [setting for setting in SETTINGS if setting.masks]
@@ -193,6 +191,15 @@ class Sum:
         return sum(self.vectors[name].astype(object) for name in survivors)
 
 
+def refusal(receive, sender, message):
+    """The `PeerError` that a message raised, or None."""
+    try:
+        list(receive(sender, message))
+    except PeerError as error:
+        return error
+    return None
+
+
 def messages(effects):
     return [effect for effect in effects if isinstance(effect, Send)]
 
@@ -202,9 +209,9 @@ class Drive:
     """Runs a sum to its end; the hooks see what passes and may change it.
 
     `sent` is how many messages a client sends, an upload counting as one; `partial` how many chunks
-    of an upload that it does not finish leave it all the same. `order` puts the messages of a phase,
-    a list for each sender, in the order in which they arrive. `tamper(sender, phase, bodies)` gives
-    the bytes that arrive in place of those sent.
+    of an upload that it does not finish leave it all the same. `order` puts the messages of a
+    phase, a list for each sender, in the order in which they arrive.
+    `tamper(sender, phase, bodies)` gives the bytes that arrive in place of those sent.
     """
 
     sum: Sum
@@ -263,9 +270,7 @@ class Drive:
             said = {name: self.tamper(name, phase, bodies) for name, bodies in said.items()}
         pairs = [(name, body) for name, bodies in said.items() for body in bodies]
         for name, body in self.order(said) if self.order else pairs:
-            try:
-                list(self.sum.server.receive(name, body))
-            except PeerError as error:
+            if (error := refusal(self.sum.server.receive, name, body)) is not None:
                 assert error.culprits == (name,)
                 self.outcome.refused.setdefault(name, []).append(error.reason)
             if self.after_receive is not None:

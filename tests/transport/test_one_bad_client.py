@@ -1,18 +1,18 @@
 """Whole rounds in which one client's messages are not what it should send."""
 
 import pytest
-from honest import messages
-from hostile import mutations, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounddrive import Consortium, Forgetful, make_plan
-from sumdrive import CURIOUS, MALICIOUS, SETTINGS
 
 from fedprivacy.errors import Reason
 from fedprivacy.rounds import Refusal
 from fedprivacy.secagg import SERVER
 from fedprivacy.transport import Delivery
 from fedprivacy.wire import Transcript, encode
+from honest import messages
+from hostile import mutations, noise
+from rounddrive import Consortium, Forgetful, make_plan
+from sumdrive import CURIOUS, MALICIOUS, SETTINGS
 
 
 def consortium(setting):
@@ -50,9 +50,7 @@ def test_the_others_get_their_exact_sum(setting, data):
     def spoil(honest, seen):
         others = [*seen, *(m for many in messages().values() for m in many[:2])]
         hostile = data.draw(
-            st.one_of(
-                mutations(honest, others), mutations(honest), st.sampled_from(others), noise
-            ),
+            st.one_of(mutations(honest, others), mutations(honest), st.sampled_from(others), noise),
             label="hostile",
         )
         before, after = data.draw(st.sampled_from([(0, 0), (1, 0), (0, 1)]), label="honest too")
@@ -93,6 +91,19 @@ def test_a_client_that_sends_noise_is_out_by_name(setting, at, hostile):
         assert outcome.excluded["c002"].culprits == ("c002",)
         after_input = wire.phase in {"consistency", "unmasking", "done"}
         assert ("c002" in outcome.survivors) == after_input
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_noise_before_an_honest_message_puts_its_sender_out(setting):
+    """What it sends afterwards, however honest, comes too late."""
+    for at, phase in enumerate(setting.phases[: setting.phases.index("input") + 1]):
+        with consortium(setting) as house:
+            wire = Wire("c002", at, lambda honest, seen: [b"\xc1", honest])
+            outcome = house.drive(channel=wire).run()
+            house.assert_exact(outcome)
+        assert wire.phase == phase
+        assert outcome.excluded["c002"].reason is Reason.MALFORMED
+        assert outcome.survivors == ("c000", "c001", "c003", "c004")
 
 
 @pytest.mark.parametrize("setting", [MALICIOUS, CURIOUS], ids=str)

@@ -19,7 +19,7 @@ class SecAgg:
     """SecAgg on the complete graph (Bonawitz et al., CCS 2017), its entry in the registry."""
 
     name: ClassVar[str] = "secagg"
-    claim: ClassVar[str] = "secagg-cancellation"
+    claim: ClassVar[str] = "secagg-hiding"
     adversaries: ClassVar[frozenset[Adversary]] = frozenset(
         {Adversary.HONEST_BUT_CURIOUS, Adversary.MALICIOUS}
     )
