@@ -1,0 +1,224 @@
+"""Degree and threshold of SecAgg+, from the bounds that make it secure and correct.
+
+n clients stand on a random ring, each the neighbour of the k nearest; of them c are corrupt and d
+vanish, both chosen before the ring is known. With eps = 2**-(security_bits + 1), an even degree k
+and a threshold t will do if
+
+1. the honest survivors stay connected: a ring is cut only where k/2 in a row are missing, at two
+   places, and n (n - k - 1) / 2 * C(c + d, k) / C(n, k) < eps bounds the chance that all of these
+   are corrupt or gone;
+2. nobody's corrupt neighbours can unmask it: t > t1, where P[X > t1] <= eps / (n - c) for the
+   number X of an honest client's corrupt neighbours;
+3. no neighbourhood gives away both secrets to a server that lies about who is lost: 2t > k + t1;
+4. everyone keeps t neighbours: the chances P[Y < t] of all clients add up to at most
+   2**-correctness_bits, where Y is the number of a client's surviving neighbours.
+
+X and Y are hypergeometric among the n - 1 others. Source: Bell et al., CCS 2020, sections 3 and 4
+(what a good graph of neighbours is); the argument for the sizes of sums stands with them below.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.secagg.contract import Adversary
+
+__all__ = ["CORRECTNESS_BITS", "SECURITY_BITS", "GraphParameters", "choose_graph", "graph_fault"]
+
+SECURITY_BITS = 40
+CORRECTNESS_BITS = 20
+MOST_CLIENTS = 1_000_000
+_FEASIBLE = 0.9  # of the cohort may be missing; beyond, degrees grow past any use
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphParameters:
+    """A graph for a cohort, and the least honest clients in any sum that it lets be revealed."""
+
+    clients: int
+    degree: int
+    threshold: int
+    min_sum_size: int
+
+
+def choose_graph(
+    clients: int,
+    corrupt: int,
+    dropped: int,
+    adversary: Adversary,
+    *,
+    least_honest: int = 0,
+    late: int = 0,
+    security_bits: int = SECURITY_BITS,
+    correctness_bits: int = CORRECTNESS_BITS,
+) -> GraphParameters:
+    """The sparsest graph that will do for a cohort, and the least threshold that does with it.
+
+    `corrupt` and `dropped` are numbers of clients; up to `late` of the dropped may be gone before
+    the graph is drawn, which then is one over the others. `least_honest` asks for at least so many
+    honest clients in any sum. Raises `ConfigurationError` with what would make it feasible.
+    """
+    _check_feasible(clients, corrupt, dropped, adversary)
+    sizes = sorted({clients, clients - late // 2, clients - late})
+    every = [_bounds(n, corrupt, dropped - (clients - n), security_bits) for n in sizes]
+    for degree in range(2, clients - 1, 2):
+        if not all(bounds.is_connected(degree) for bounds in every):
+            continue
+        least = max(bounds.least_threshold(degree, adversary) for bounds in every)
+        most = min(bounds.most_threshold(degree, correctness_bits) for bounds in every)
+        for threshold in range(least, most + 1):
+            size = min(bounds.least_sum(degree, threshold, adversary) for bounds in every)
+            if size >= least_honest:
+                return GraphParameters(clients, degree, threshold, size)
+    raise ConfigurationError(
+        f"no sparse graph serves {clients} clients, {corrupt} corrupt and {dropped} lost: enrol "
+        "more clients, plan for fewer losses, or choose protocol = secagg"
+    )
+
+
+def graph_fault(
+    clients: int,
+    corrupt: int,
+    dropped: int,
+    adversary: Adversary,
+    degree: int,
+    threshold: int,
+    *,
+    least_honest: int = 0,
+    security_bits: int = SECURITY_BITS,
+) -> str | None:
+    """What makes a graph insecure for these clients; None if nothing does.
+
+    A degree that reaches everyone stands for the complete graph.
+    """
+    if degree % 2 or degree < 2:
+        return f"degree {degree} is not even and at least 2"
+    bounds = _bounds(clients, corrupt, dropped, security_bits)
+    if not bounds.is_connected(degree):
+        return f"degree {degree} may leave {clients} clients in pieces: raise it"
+    least = bounds.least_threshold(degree, adversary)
+    most = min(degree, clients - 1)
+    if not least <= threshold <= most:
+        return f"threshold {threshold} of {most} neighbours is outside [{least}, {most}]"
+    size = bounds.least_sum(degree, threshold, adversary)
+    if size < least_honest:
+        return f"a sum may hold {size} honest clients only, {least_honest} are wanted: raise degree"
+    return None
+
+
+def _check_feasible(clients: int, corrupt: int, dropped: int, adversary: Adversary) -> None:
+    if not 1 <= clients <= MOST_CLIENTS:
+        raise ConfigurationError(f"{clients} clients are outside [1, {MOST_CLIENTS}]")
+    if corrupt < 0 or dropped < 0:
+        raise ConfigurationError(f"{corrupt} corrupt and {dropped} lost clients: give numbers >= 0")
+    if adversary is Adversary.MALICIOUS:
+        raise ConfigurationError(
+            "a sparse graph does not withstand a malicious server, which can place its own clients "
+            "around a victim: choose protocol = secagg, or adversary = semi-malicious"
+        )
+    twice = 2 if adversary is Adversary.SEMI_MALICIOUS else 1
+    missing = (corrupt + twice * dropped) / clients
+    if missing > _FEASIBLE:
+        formula = "corrupt + lost" if twice == 1 else "corrupt + 2 * lost"
+        raise ConfigurationError(
+            f"{formula} = {missing:.0%} of {clients} clients, at most {_FEASIBLE:.0%} can be "
+            "withstood: plan for fewer"
+        )
+
+
+@lru_cache(maxsize=256)
+def _bounds(clients: int, corrupt: int, dropped: int, security_bits: int) -> _Bounds:
+    return _Bounds(clients, corrupt, dropped, security_bits)
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """The conditions of this module's docstring for one cohort, by degree."""
+
+    clients: int
+    corrupt: int
+    dropped: int
+    security_bits: int
+
+    @cached_property
+    def _log_factorial(self) -> Floats:
+        table: Floats = gammaln(np.arange(self.clients + 1) + 1.0)
+        return table
+
+    @property
+    def _log_eps(self) -> float:
+        return -(self.security_bits + 1) * math.log(2)
+
+    def is_connected(self, degree: int) -> bool:
+        """Condition 1."""
+        n, missing, log = self.clients, self.corrupt + self.dropped, self._log_factorial
+        if degree > min(missing, n - 2):
+            return True
+        pairs = math.log(n) + math.log(max(n - degree - 1, 1)) - math.log(2)
+        chance = log[missing] + log[n - degree] - log[n] - log[missing - degree]
+        return bool(pairs + chance < self._log_eps)
+
+    def corrupt_neighbours(self, degree: int) -> int:
+        """t1: nobody has more corrupt neighbours, but with probability eps."""
+        values, chances = self._hypergeometric(self.corrupt, min(degree, self.clients - 1))
+        # P[X > x] for each x, summed from the smallest terms on.
+        above = np.append(np.cumsum(chances[::-1])[::-1][1:], 0.0)
+        honest = max(self.clients - self.corrupt, 1)
+        return int(values[np.argmax(above <= math.exp(self._log_eps) / honest)])
+
+    def least_threshold(self, degree: int, adversary: Adversary) -> int:
+        """Conditions 2 and 3; at least 2, so that nobody unmasks alone."""
+        corrupt = self.corrupt_neighbours(degree)
+        if adversary is Adversary.HONEST_BUT_CURIOUS:
+            return max(corrupt + 1, 2)
+        return max((min(degree, self.clients - 1) + corrupt) // 2 + 1, 2)
+
+    def most_threshold(self, degree: int, correctness_bits: int) -> int:
+        """Condition 4."""
+        survivors = self.clients - self.dropped
+        short = np.zeros(degree + 2)
+        # A survivor is not its own neighbour; one that is lost needs its neighbours as well.
+        for count, others in ((survivors, survivors - 1), (self.dropped, survivors)):
+            if count and others >= 0:
+                values, chances = self._hypergeometric(others, min(degree, self.clients - 1))
+                below = np.zeros(degree + 2)
+                below[values + 1] = chances
+                short += count * np.cumsum(below)
+        return int(np.flatnonzero(short[: degree + 1] <= 2.0**-correctness_bits)[-1])
+
+    def least_sum(self, degree: int, threshold: int, adversary: Adversary) -> int:
+        """The least honest clients in any sum that can be revealed.
+
+        A server that follows the protocol reveals one sum, over all survivors. One that does not
+        still needs, for each input that it opens, t shares of its seed: from the client itself, at
+        most t1 corrupt neighbours, and honest neighbours that stand in the same sum. So each member
+        of a sum has at least d = t - 1 - t1 honest neighbours in it; and where d > k/2, at least
+        d - k/2 of them on either side, which leads once around the ring.
+        """
+        if adversary is Adversary.HONEST_BUT_CURIOUS:
+            return self.clients - self.corrupt - self.dropped
+        inside = threshold - 1 - self.corrupt_neighbours(degree)
+        if degree >= self.clients - 1:
+            return inside + 1
+        one_side = inside - degree // 2
+        around = (2 * self.clients // degree) * one_side if one_side > 0 else 0
+        return max(inside + 1, around)
+
+    def _hypergeometric(self, marked: int, drawn: int) -> tuple[NDArray[np.int64], Floats]:
+        """The numbers of marked clients among `drawn` of all, and the chance of each."""
+        # An honest survivor's neighbours are drawn among the n - 1 others.
+        n, log = self.clients - 1, self._log_factorial
+        x = np.arange(max(0, drawn - (n - marked)), min(drawn, marked) + 1)
+        ways = log[marked] - log[x] - log[marked - x]
+        ways = ways + log[n - marked] - log[drawn - x] - log[n - marked - drawn + x]
+        chances: Floats = np.exp(ways - (log[n] - log[drawn] - log[n - drawn]))
+        return x, chances
