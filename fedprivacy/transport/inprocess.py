@@ -145,6 +145,8 @@ class InProcess:
         try:
             self._carry_out(SERVER, self._server.receive(delivery.sender, delivery.message))
         except PeerError as error:
+            if error.reason is Reason.WRONG_ROUND:
+                return  # late, from an earlier attempt: it costs the sender nothing
             for culprit in error.culprits:
                 self._outcome.excluded.setdefault(culprit, error)
 

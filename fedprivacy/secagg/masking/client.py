@@ -302,8 +302,10 @@ class MaskingClient:
 
     def _sign(self, message: SurvivorSet) -> Iterator[Effect]:
         survivors = self._accept_survivors(message)
-        self._enter(ClientPhase.SENT, ClientPhase.SIGNED)
+        self._enter(ClientPhase.SENT, ClientPhase.ANSWERING)
         yield self._persist_answer(survivors)
+        # Only with the mark committed is there a phase in which a request to unmask is taken.
+        self._enter(ClientPhase.ANSWERING, ClientPhase.SIGNED)
         # > [BIK+17, round 3] sigma'_u <- SIG.sign(d_u^SK, U3)
         statement = signed_survivors(self._session, self._plan.broadcast, survivors)
         signature = self._identity.key.sign(SURVIVORS_LABEL, *statement)
