@@ -23,7 +23,8 @@ nightly: $(STAMP)
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m "nightly or not nightly"
 
 bench: $(STAMP)
-	@$(BIN)/python -m pytest benchmarks --benchmark-only
+	@$(BIN)/python -m pytest benchmarks --benchmark-only --results benchmarks/results
+	@$(BIN)/python benchmarks/table.py
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

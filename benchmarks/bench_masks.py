@@ -1,86 +1,81 @@
-"""The masks of 16 neighbours on a million coordinates, against the bare keystream.
+"""The masks of 16 neighbours, expanded and added, against the bare keystream.
 
-Run by path, on one thread: `pytest benchmarks/bench_masks.py`. The floor of the comparison is
-AES-256-CTR over a buffer that stays in the cache, for the same number of bytes: what no mask
-generator of this kind can undercut.
+On one thread. The floor of the comparison is AES-256-CTR, called without anything of this package,
+over a buffer that stays in the cache, for the same number of bytes. The buffer is as large as the
+piece that the mask generator works on.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedprivacy.arithmetic import word_dtype
 from fedprivacy.crypto import MaskStream
-from fedprivacy.randomness import Keystream
+from fedprivacy.secagg.masking.masks import Term, add_terms
 
-LENGTH = 1_000_000
-LARGE = 10_000_000  # no cache holds this accumulator: what the order of the loops is worth
+LENGTH = 10_000_000  # no cache holds this accumulator: what the order of the loops is worth
 NEIGHBOURS = 16
 BITS = 22
 WORD = word_dtype(BITS)
-CHUNK = 1 << 16  # coordinates: 256 KiB of accumulator
+BUFFER = 1 << 16
 SEEDS = [bytes([i]) * 32 for i in range(NEIGHBOURS)]
 
 
-@pytest.fixture
-def sized(benchmark):
-    benchmark.group = "masks"
-    benchmark.extra_info.update(
-        neighbours=NEIGHBOURS,
-        bits=BITS,
-        word_bytes=WORD.itemsize,
-        threads=1,
-        cpus=os.cpu_count(),
-        machine=platform.machine(),
-        numpy=np.__version__,
-    )
-    return benchmark
-
-
-def vector(benchmark, length):
-    """Zeros to be masked; notes the sizes."""
-    mask_bytes = length * NEIGHBOURS * WORD.itemsize
-    benchmark.extra_info.update(length=length, keystream_bytes=mask_bytes)
-    return np.zeros(length, dtype=WORD)
-
-
-def test_bare_keystream(sized):
-    total = vector(sized, LENGTH).nbytes * NEIGHBOURS
-    buffer = np.empty(1 << 14, dtype=WORD)  # 64 KiB
-    whole, rest = divmod(total, buffer.nbytes)
-
-    def run():
-        stream = Keystream(SEEDS[0])
+def bare_keystream():
+    """Every byte that the masks take, each into the same buffer."""
+    zeros, out = bytes(BUFFER), bytearray(BUFFER)
+    for seed in SEEDS:
+        encryptor = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
+        whole, rest = divmod(LENGTH * WORD.itemsize, BUFFER)
         for _ in range(whole):
-            stream.fill(buffer)
-        stream.fill(buffer.view(np.uint8)[:rest])
-
-    sized(run)
+            encryptor.update_into(zeros, out)
+        encryptor.update_into(zeros[:rest], out)
 
 
-@pytest.mark.parametrize("length", [LENGTH, LARGE])
-def test_masks_chunk_by_chunk(sized, length):
-    accumulator = vector(sized, length)
-
-    def run():
-        streams = [MaskStream(seed, BITS) for seed in SEEDS]
-        for start in range(0, length, CHUNK):
-            for stream in streams:
-                stream.add_to(accumulator[start : start + CHUNK])
-
-    sized(run)
+@pytest.fixture
+def accumulator():
+    return np.zeros(LENGTH, dtype=WORD)
 
 
-@pytest.mark.parametrize("length", [LENGTH, LARGE])
-def test_masks_seed_by_seed(sized, length):
-    accumulator = vector(sized, length)
+def test_masks_against_the_bare_keystream(bench, accumulator):
+    terms = [Term(+1 if i % 2 else -1, seed) for i, seed in enumerate(SEEDS)]
+    pairs = bench.in_turn(
+        lambda: bench.seconds(lambda: add_terms(accumulator, BITS, terms)),
+        lambda: bench.seconds(bare_keystream),
+        rounds=15,
+    )
+    row = bench.row(
+        "masks",
+        "expand and add the masks of 16 neighbours, 10^7 values, one core",
+        against="a bare AES-256-CTR keystream over a 64 KiB buffer",
+        quantity="seconds",
+        pairs=pairs,
+        sizes={
+            "length": LENGTH,
+            "neighbours": NEIGHBOURS,
+            "bits": BITS,
+            "word_bytes": WORD.itemsize,
+            "keystream_bytes": LENGTH * NEIGHBOURS * WORD.itemsize,
+            "buffer_bytes": BUFFER,
+            "threads": 1,
+        },
+    )
+    bench.keep(row)
 
-    def run():
+
+def test_the_order_of_the_loops(bench, accumulator):
+    """All seeds for each chunk, as shipped, and one seed after the other; printed, not kept."""
+    terms = [Term(+1, seed) for seed in SEEDS]
+
+    def seed_by_seed():
         for seed in SEEDS:
             MaskStream(seed, BITS).add_to(accumulator)
 
-    sized(run)
+    pairs = bench.in_turn(
+        lambda: bench.seconds(lambda: add_terms(accumulator, BITS, terms)),
+        lambda: bench.seconds(seed_by_seed),
+        rounds=5,
+    )
+    bench.benchmark.extra_info["pairs"] = pairs
