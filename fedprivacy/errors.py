@@ -117,6 +117,8 @@ class Reason(enum.Enum):
     """A dealer's shares match its commitments but do not lead to its secret."""
     SHARE_MISSING = 51
     """A responder withheld a share that it had accepted."""
+    GRAPH = 52
+    """The neighbours are not those of the committed graph, or the graph is not a safe one."""
 
     SURVIVOR_UNKNOWN = 60
     """A survivor who dealt no shares to this client."""

@@ -46,14 +46,15 @@ def plan(
     from fedprivacy.cli.consoles import show
     from fedprivacy.reporting.plan_report import PlanReport
     from fedprivacy.rounds import ClientPolicy, Plan
+    from fedprivacy.rounds.quorum import fewest_clients
 
     read = Plan.from_toml(path)
     asked = None if policy is None else ClientPolicy.from_toml(policy)
-    cohort = read.aggregation.min_clients if clients is None else clients
+    cohort = fewest_clients(read.aggregation) if clients is None else clients
     report = PlanReport.of(read, clients=cohort, length=length, policy=asked)
     if as_json:
         sys.stdout.write(report.to_json())
     else:
         show(report.parts())
     if asked is not None:
-        asked.check(read, threshold=read.threshold(cohort), cohort=cohort)
+        asked.check(read, threshold=read.quorum(cohort).threshold, cohort=cohort)

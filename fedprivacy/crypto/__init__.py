@@ -1,7 +1,7 @@
 """Thin labelled wrappers over pyca/cryptography, identities, and the signed directory."""
 
 from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
-from fedprivacy.crypto.agreement import KEY_BYTES, agree, public_key
+from fedprivacy.crypto.agreement import KEY_BYTES, KeyPair, is_weak
 from fedprivacy.crypto.authority import Authority
 from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
 from fedprivacy.crypto.draft import DirectoryDraft
@@ -29,14 +29,14 @@ __all__ = [
     "DirectoryDraft",
     "Enrolment",
     "Identity",
+    "KeyPair",
     "MaskStream",
     "SigningKey",
     "Suite",
-    "agree",
     "check_client_id",
     "derive",
     "has_small_order",
-    "public_key",
+    "is_weak",
     "seal",
     "unseal",
     "verify",

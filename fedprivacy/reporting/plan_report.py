@@ -14,7 +14,7 @@ from fedprivacy.reporting.promises import promises
 from fedprivacy.reporting.tables import figures, titled
 from fedprivacy.reporting.text import byte_count, counted, printable
 from fedprivacy.rounds import ClientPolicy, Guarantee, Plan
-from fedprivacy.rounds.plan import quorum_fault
+from fedprivacy.rounds.quorum import quorum_fault
 from fedprivacy.rounds.record import GuaranteeRecord
 from fedprivacy.rounds.traffic import upload_bytes
 
@@ -43,14 +43,14 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
         cls, plan: Plan, *, clients: int, length: int, policy: ClientPolicy | None
     ) -> PlanReport:
         """The report; raises `ConfigurationError` for a cohort with which the plan cannot run."""
-        rules, threshold = plan.aggregation, plan.threshold(clients)
-        fault = quorum_fault(rules.adversary, clients, threshold, rules.corrupt, rules.min_clients)
+        quorum = plan.quorum(clients)
+        fault = quorum_fault(plan.aggregation, clients, quorum.threshold, quorum.degree)
         if fault:
             raise ConfigurationError(f"plan.aggregation: {fault}")
         refusal = ""
         try:
             if policy is not None:
-                policy.check(plan, threshold=threshold, cohort=clients)
+                policy.check(plan, threshold=quorum.threshold, cohort=clients)
         except PolicyRefused as refused:
             refusal = str(refused)
         return cls(

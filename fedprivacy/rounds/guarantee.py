@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedprivacy.rounds.plan import Plan, Trust, quorum_fault
+from fedprivacy.rounds.plan import Plan, Trust
+from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+from fedprivacy.secagg.parameters import SECURITY_BITS
 
 __all__ = ["Guarantee"]
 
 _SERVER = {
     Adversary.HONEST_BUT_CURIOUS: "a server that follows the protocol",
-    Adversary.SEMI_MALICIOUS: "a server that is honest until the keys are fixed",
+    Adversary.SEMI_MALICIOUS: "a server that is honest until all hold one root of keys and graph",
     Adversary.MALICIOUS: "a server that may lie",
 }
 
@@ -30,6 +32,11 @@ class Guarantee:
     cohort: int
     corrupt: int
     threshold: int
+    degree: int
+    """Zero: everyone is everyone's neighbour."""
+    losses: int
+    """Clients that may be lost at any moment."""
+    attempts: int
     honest_in_sum: int
     unit: str
     noise: Trust
@@ -38,19 +45,22 @@ class Guarantee:
     def of(cls, plan: Plan, cohort: int) -> Guarantee:
         """The guarantee of a plan for a cohort of so many clients, whose quorum holds."""
         rules = plan.aggregation
-        threshold = plan.threshold(cohort)
-        least = max(threshold, rules.min_clients) - rules.corrupt
+        quorum = plan.quorum(cohort)
         protects = rules.protocol != Plain.name and not quorum_fault(
-            rules.adversary, cohort, threshold, rules.corrupt, rules.min_clients
+            rules, cohort, quorum.threshold, quorum.degree
         )
+        losses = cohort - max(quorum.threshold, rules.min_clients)
         return cls(
             protocol=rules.protocol,
             claim=PROTOCOLS[rules.protocol].claim,
             adversary=rules.adversary,
             cohort=cohort,
             corrupt=rules.corrupt,
-            threshold=threshold,
-            honest_in_sum=max(least, 0) if protects else 0,
+            threshold=quorum.threshold,
+            degree=quorum.degree,
+            losses=expected_losses(rules, cohort) if quorum.degree else max(losses, 0),
+            attempts=rules.attempts,
+            honest_in_sum=quorum.honest_in_sum if protects else 0,
             unit=plan.dataset.unit,
             noise=plan.noise.trust,
         )
@@ -59,17 +69,40 @@ class Guarantee:
         """What is promised, a sentence each."""
         if not self.honest_in_sum:
             return ()
+        lost = f"Up to {self.losses} clients may be lost at any moment."
+        if self.adversary is Adversary.SEMI_MALICIOUS:
+            return (*self._semi_malicious(), lost)
         hidden = (
             f"Against {_SERVER[self.adversary]} in league with up to {self.corrupt} of "
             f"{self.cohort} clients, an honest client's update is seen only inside a sum with at "
-            f"least {self.honest_in_sum} honest clients."
+            f"least {self.honest_in_sum} honest clients{self._but_for_chance()}."
         )
         once = "In one round, across all attempts, at most one sum that holds it is revealed."
         if self.adversary is Adversary.HONEST_BUT_CURIOUS:
             once = "A server that follows the protocol reveals one such sum in a round."
-        needed = self.honest_in_sum + self.corrupt
-        lost = f"Up to {self.cohort - needed} clients may be lost at any moment."
         return hidden, once, lost
+
+    def _but_for_chance(self) -> str:
+        return f", except with probability at most {self._chance}" if self.degree else ""
+
+    @property
+    def _chance(self) -> str:
+        return f"{self.attempts} x rounds x 2^-{SECURITY_BITS}"
+
+    def _semi_malicious(self) -> tuple[str, ...]:
+        share = self.honest_in_sum / self.cohort
+        opens = (
+            f"Except with probability at most {self._chance}, an honest input opens only inside a "
+            f"sum of at least {self.honest_in_sum} honest inputs ({share:.0%} of {self.cohort} "
+            "clients); several disjoint sums are possible."
+        )
+        against = (
+            f"This is against {_SERVER[self.adversary]}, and may deviate and choose who is lost "
+            f"afterwards, in league with up to {self.corrupt} of {self.cohort} clients that were "
+            "corrupt before the graph was drawn."
+        )
+        once = "In one round, across all attempts, an input opens in one sum at most."
+        return opens, against, once
 
     def does_not_hold(self) -> tuple[str, ...]:
         """What a reader might think is promised, and is not."""
@@ -80,6 +113,11 @@ class Guarantee:
             lines.append(
                 f"The sum itself is exact: what it tells of one {self.unit} is not bounded, and "
                 "sums of several rounds can be compared."
+            )
+        if self.adversary is Adversary.SEMI_MALICIOUS:
+            lines.append(
+                "Not against a server that lies from the start: it could draw a graph in which its "
+                "own clients surround a victim, or try again until they do."
             )
         if self.protocol != Plain.name:
             lines += [

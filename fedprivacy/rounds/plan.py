@@ -14,6 +14,7 @@ from fedprivacy.crypto import Suite
 from fedprivacy.dp import Clip, PerUnit
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
+from fedprivacy.rounds.quorum import Quorum, choose_quorum
 from fedprivacy.secagg import PROTOCOLS, Adversary
 from fedprivacy.vector import FixedPoint, Pipeline, Stage, Weigh, Weights
 from fedprivacy.wire import digest
@@ -27,8 +28,6 @@ __all__ = [
     "SamplingRules",
     "Trust",
     "UpdateRules",
-    "default_threshold",
-    "quorum_fault",
 ]
 
 CLIENT_UNIT = "client"
@@ -73,6 +72,10 @@ class AggregationRules(Section, frozen=True, kw_only=True):
     """c: enrolled identities that may collude with the server, as a number."""
     threshold: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
     """t; zero takes the least that is safe for the cohort."""
+    degree: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
+    """k: neighbours of a client on a sparse graph; zero takes the least that is safe."""
+    dropout: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """The share of a cohort that may be lost; a sparse graph is made for it."""
     attempts: Annotated[int, Meta(ge=1, le=16)] = 2
     """At one round, over one committed cohort."""
 
@@ -129,16 +132,8 @@ class Plan(Section, frozen=True, kw_only=True):
     def fault(self) -> str | None:
         """What no cohort can make good; None for a plan that can be run."""
         rules = self.aggregation
-        protocol = PROTOCOLS.get(rules.protocol)
-        if protocol is None:
-            known = ", ".join(sorted(PROTOCOLS))
-            return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
-        if rules.adversary not in protocol.adversaries:
-            able = ", ".join(sorted(a.value for a in protocol.adversaries))
-            return (
-                f"plan.aggregation.adversary = {rules.adversary.value} is more than "
-                f"{rules.protocol} withstands: choose from {able}"
-            )
+        if fault := _protocol_fault(rules):
+            return fault
         if rules.suite not in {suite.label for suite in Suite}:
             return f"plan.aggregation.suite = {rules.suite} is unknown: leave it out"
         if rules.min_clients < 2:
@@ -161,11 +156,12 @@ class Plan(Section, frozen=True, kw_only=True):
         """Whether the unit is smaller than a client."""
         return self.dataset.unit != CLIENT_UNIT
 
-    def threshold(self, cohort_size: int) -> int:
-        """t for a cohort of n clients: the plan's, or the least that is safe."""
-        return self.aggregation.threshold or default_threshold(
-            cohort_size, self.aggregation.corrupt
-        )
+    def quorum(self, cohort_size: int) -> Quorum:
+        """Degree and threshold for a cohort of n clients: the plan's, or the least that are safe.
+
+        Raises `ConfigurationError` where no sparse graph will do.
+        """
+        return choose_quorum(self.aggregation, cohort_size)
 
     def pipeline(self, length: int, clip: float | None = None) -> Pipeline:
         """How an update of `length` parameters is encoded, the same on every side.
@@ -188,31 +184,18 @@ class Plan(Section, frozen=True, kw_only=True):
         return digest("plan", msgspec.msgpack.encode(self))
 
 
-def default_threshold(cohort_size: int, corrupt: int) -> int:
-    """The least t with 2t > n + c and t > c: every two sets of t share an honest client."""
-    return max((cohort_size + corrupt) // 2 + 1, corrupt + 1, 2)
-
-
-def quorum_fault(
-    adversary: Adversary, cohort_size: int, threshold: int, corrupt: int, min_clients: int
-) -> str | None:
-    """What is wrong with a threshold for a cohort; None if nothing is.
-
-    t > c, so that the corrupt alone unmask nobody; two honest clients in every sum, since with one
-    the corrupt subtract their own and see the rest; against a server that lies also 2t > n + c, so
-    that no two survivor sets are both unmasked.
-    """
-    n, t, c = cohort_size, threshold, corrupt
-    if t < max(c + 1, 2):
-        least = max(c + 1, 2)
-        return f"threshold {t} lets {max(c, 1)} clients unmask alone: at least {least}"
-    if max(t, min_clients) < c + 2:
-        return f"min_clients {min_clients} with {c} corrupt may leave one honest: at least {c + 2}"
-    if t > n:
-        return f"threshold {t} is more than the cohort of {n}: lower it or enrol more clients"
-    if min_clients > n:
-        return f"min_clients {min_clients} is more than the cohort of {n}: enrol more clients"
-    if adversary is not Adversary.HONEST_BUT_CURIOUS and 2 * t <= n + c:
-        least = default_threshold(n, c)
-        return f"threshold {t} of {n} with {c} corrupt allows two survivor sets: at least {least}"
+def _protocol_fault(rules: AggregationRules) -> str | None:
+    protocol = PROTOCOLS.get(rules.protocol)
+    if protocol is None:
+        known = ", ".join(sorted(PROTOCOLS))
+        return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
+    if rules.adversary not in protocol.adversaries:
+        able = ", ".join(sorted(a.value for a in protocol.adversaries))
+        others = sorted(p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        return (
+            f"plan.aggregation.adversary = {rules.adversary.value} is more than {rules.protocol} "
+            f"withstands: choose from {able}, or protocol = {' or '.join(others)}"
+        )
+    if rules.degree and not protocol.sparse:
+        return f"plan.aggregation.degree = {rules.degree} has no use with {rules.protocol}"
     return None

@@ -101,6 +101,10 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     cohort: int
     corrupt: int
     threshold: int
+    degree: int
+    """Zero: everyone is everyone's neighbour."""
+    losses: int
+    """Clients that may be lost at any moment."""
     honest_in_sum: int
     unit: str
     noise: str
@@ -116,6 +120,8 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             cohort=guarantee.cohort,
             corrupt=guarantee.corrupt,
             threshold=guarantee.threshold,
+            degree=guarantee.degree,
+            losses=guarantee.losses,
             honest_in_sum=guarantee.honest_in_sum,
             unit=guarantee.unit,
             noise=guarantee.noise.value,

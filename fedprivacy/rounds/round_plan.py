@@ -10,7 +10,8 @@ from fedprivacy.arithmetic import MAX_BITS
 from fedprivacy.crypto import Directory, Suite
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Rng
-from fedprivacy.rounds.plan import Plan, quorum_fault
+from fedprivacy.rounds.plan import Plan
+from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.secagg import PROTOCOLS, Adversary, Cohort, SumPlan
 from fedprivacy.secagg.cohort import MAX_COHORT, Digest
 from fedprivacy.vector import Pipeline
@@ -57,6 +58,8 @@ class RoundPlan(Record, frozen=True):
     """Parameters in one update."""
     clip: float
     threshold: _Number
+    degree: Annotated[int, Meta(ge=0, lt=MAX_COHORT)]
+    """Zero: the complete graph."""
     modulus_bits: Annotated[int, Meta(ge=1, le=MAX_BITS)]
 
     @classmethod
@@ -75,10 +78,8 @@ class RoundPlan(Record, frozen=True):
     ) -> RoundPlan:
         """The server's plan of one attempt; raises `ConfigurationError` for a cohort too small."""
         size, rules = len(cohort.members), plan.aggregation
-        threshold = plan.threshold(size)
-        if fault := quorum_fault(
-            rules.adversary, size, threshold, rules.corrupt, rules.min_clients
-        ):
+        quorum = plan.quorum(size)
+        if fault := quorum_fault(rules, size, quorum.threshold, quorum.degree):
             raise ConfigurationError(f"plan.aggregation: {fault}")
         if rules.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
             raise ConfigurationError(
@@ -101,7 +102,8 @@ class RoundPlan(Record, frozen=True):
             ledger_head=_NONE,
             length=length,
             clip=plan.update.clip,
-            threshold=threshold,
+            threshold=quorum.threshold,
+            degree=quorum.degree,
             modulus_bits=plan.pipeline(length).modulus_bits(size),
         )
 
@@ -144,15 +146,21 @@ class RoundPlan(Record, frozen=True):
         if self.attempt > rules.attempts:
             detail = f"attempt {self.attempt} where {rules.attempts} are allowed"
             raise PeerError(Reason.ATTEMPTS, detail)
-        if fault := quorum_fault(
-            rules.adversary, self.cohort_size, self.threshold, rules.corrupt, rules.min_clients
-        ):
-            raise PeerError(Reason.QUORUM, fault)
-        if self.threshold != self.plan.threshold(self.cohort_size):
-            # The guarantee was derived from the plan's: a lower one promises less.
-            detail = f"threshold {self.threshold} where the plan leads to another"
-            raise PeerError(Reason.PLAN, detail)
+        self._check_quorum()
         self._check_modulus()
+
+    def _check_quorum(self) -> None:
+        rules, size = self.plan.aggregation, self.cohort_size
+        if fault := quorum_fault(rules, size, self.threshold, self.degree):
+            raise PeerError(Reason.QUORUM, fault)
+        try:
+            quorum = self.plan.quorum(size)
+        except ConfigurationError as error:
+            raise PeerError(Reason.QUORUM, str(error)) from None
+        if (self.threshold, self.degree) != (quorum.threshold, quorum.degree):
+            # The guarantee was derived from the plan's: a lower one promises less.
+            detail = f"threshold {self.threshold}, degree {self.degree}: the plan leads to others"
+            raise PeerError(Reason.PLAN, detail)
 
     def _check_modulus(self) -> None:
         try:
@@ -174,6 +182,8 @@ class RoundPlan(Record, frozen=True):
             cohort_size=self.cohort_size,
             cohort_root=self.cohort_root,
             threshold=self.threshold,
+            degree=self.degree,
+            dropped=expected_losses(rules, self.cohort_size),
             corrupt=rules.corrupt,
             min_clients=rules.min_clients,
             length=self.pipeline.total_length,

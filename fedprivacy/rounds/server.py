@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.randomness import Rng
 from fedprivacy.rounds.messages import Envelope, Invitation, Refusal, reason_of
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.secagg import (
@@ -34,7 +35,8 @@ class RoundServer:
     """One attempt at one round, over a committed cohort.
 
     `invite` says whom to ask: all of the cohort, or, at a later attempt, those whom nothing
-    excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt.
+    excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt. `rng`
+    draws the graph of neighbours, where there is one.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class RoundServer:
         cohort: Cohort,
         directory: Directory | None,
         broadcast: bytes,
+        *,
+        rng: Rng,
     ) -> None:
         protocol = PROTOCOLS[round_plan.plan.aggregation.protocol]
         self._plan = round_plan
@@ -50,7 +54,7 @@ class RoundServer:
         self._cohort = cohort
         self._directory = encode(directory) if directory else b""
         self._broadcast = broadcast
-        self._party = protocol.server(round_plan.sum_plan(), cohort, directory)
+        self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng)
         self._refused: dict[str, Reason] = {}
         self._unmasking = False
         self._aggregate: Aggregate | None = None

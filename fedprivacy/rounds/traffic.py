@@ -22,6 +22,7 @@ def upload_bytes(plan: Plan, *, clients: int, length: int) -> dict[str, int]:
     for phase, size in PROTOCOLS[rules.protocol].upload_sizes(
         rules.adversary,
         members=clients,
+        degree=plan.quorum(clients).degree,
         length=pipeline.total_length,
         modulus_bits=pipeline.modulus_bits(clients),
     ):

@@ -17,7 +17,7 @@ from fedprivacy.secagg.contract import (
     SummingProtocol,
     SumPlan,
 )
-from fedprivacy.secagg.masking import SecAgg
+from fedprivacy.secagg.masking import SecAgg, SecAggPlus
 from fedprivacy.secagg.plain import Plain
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Persist",
     "Plain",
     "SecAgg",
+    "SecAggPlus",
     "Send",
     "SendChunk",
     "ServerParty",
@@ -42,5 +43,5 @@ __all__ = [
     "SummingProtocol",
 ]
 
-PROTOCOLS: dict[str, SummingProtocol] = {p.name: p for p in (Plain(), SecAgg())}
+PROTOCOLS: dict[str, SummingProtocol] = {p.name: p for p in (Plain(), SecAgg(), SecAggPlus())}
 """Every protocol by its name in a plan."""

@@ -15,12 +15,13 @@ from msgspec import Meta
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.wire import DIGEST_BYTES, Record, digest, merkle_path, merkle_root, verify_path
+from fedprivacy.wire import DIGEST_BYTES, MerkleTree, Record, digest, merkle_root, verify_path
 
-__all__ = ["MAX_COHORT", "ClientId", "Cohort", "Digest", "Membership"]
+__all__ = ["DEPTH", "MAX_COHORT", "ClientId", "Cohort", "Digest", "Membership"]
 
 MAX_COHORT = 1 << 20
-_DEPTH = MAX_COHORT.bit_length() - 1
+DEPTH = MAX_COHORT.bit_length() - 1
+"""The siblings in a proof of a place, at most."""
 
 ClientId = Annotated[str, Meta(pattern=CLIENT_ID_PATTERN)]
 Digest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -32,7 +33,7 @@ class Membership(Record, frozen=True):
     index: Annotated[int, Meta(ge=0, lt=MAX_COHORT)]
     client_id: ClientId
     salt: Digest
-    path: Annotated[tuple[Digest, ...], Meta(max_length=_DEPTH)]
+    path: Annotated[tuple[Digest, ...], Meta(max_length=DEPTH)]
 
     def proves(self, root: bytes, size: int) -> bool:
         """Whether this is a place in the cohort of `size` members with that root."""
@@ -71,8 +72,8 @@ class Cohort:
 
     def memberships(self) -> tuple[Membership, ...]:
         """Every member's place, in order."""
-        leaves = self._leaves()
+        tree = MerkleTree(self._leaves())
         return tuple(
-            Membership(i, m, s, merkle_path(leaves, i))
+            Membership(i, m, s, tree.path(i))
             for i, (m, s) in enumerate(zip(self.members, self.salts, strict=True))
         )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.crypto import Directory, Identity, Suite
 from fedprivacy.errors import RoundAborted
+from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
 
 __all__ = [
@@ -151,11 +152,19 @@ class SumPlan:
     """Values in a vector."""
     modulus_bits: int
     """b: sums are computed mod 2**b."""
+    degree: int = 0
+    """k: neighbours of each client on a sparse graph; zero for the complete graph."""
+    dropped: int = 0
+    """d: clients whose loss a sparse graph was made for."""
 
     @property
     def floor(self) -> int:
-        """The fewest members with which any phase may close."""
-        return max(self.threshold, self.min_clients)
+        """The fewest members with which any phase may close.
+
+        A sparse graph holds together for the losses that it was made for, and no more.
+        """
+        planned = self.cohort_size - self.dropped if self.degree else 0
+        return max(self.threshold, self.min_clients, planned)
 
 
 class ServerParty(Protocol):
@@ -213,13 +222,25 @@ class SummingProtocol(Protocol):
         """Bytes of randomness that one client takes."""
         ...
 
-    def upload_sizes(
-        self, adversary: Adversary, *, members: int, length: int, modulus_bits: int
-    ) -> Iterator[tuple[str, int]]:
-        """Phase and bytes of each message that one client sends when nobody is lost."""
+    @property
+    def sparse(self) -> bool:
+        """Whether a client meets its neighbours on a sparse graph only."""
         ...
 
-    def server(self, plan: SumPlan, cohort: Cohort, directory: Directory | None) -> ServerParty: ...
+    def upload_sizes(
+        self, adversary: Adversary, *, members: int, degree: int, length: int, modulus_bits: int
+    ) -> Iterator[tuple[str, int]]:
+        """Phase and bytes of each message that one client sends when nobody is lost.
+
+        `degree` is that of the sparse graph; zero for the complete one.
+        """
+        ...
+
+    def server(
+        self, plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+    ) -> ServerParty:
+        """The server of this protocol; `rng` draws the graph, where there is one."""
+        ...
 
     def client(
         self,

@@ -30,7 +30,14 @@ from scipy.special import gammaln
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.secagg.contract import Adversary
 
-__all__ = ["CORRECTNESS_BITS", "SECURITY_BITS", "GraphParameters", "choose_graph", "graph_fault"]
+__all__ = [
+    "CORRECTNESS_BITS",
+    "SECURITY_BITS",
+    "GraphParameters",
+    "choose_graph",
+    "graph_fault",
+    "graph_of_degree",
+]
 
 SECURITY_BITS = 40
 CORRECTNESS_BITS = 20
@@ -68,8 +75,7 @@ def choose_graph(
     honest clients in any sum. Raises `ConfigurationError` with what would make it feasible.
     """
     _check_feasible(clients, corrupt, dropped, adversary)
-    sizes = sorted({clients, clients - late // 2, clients - late})
-    every = [_bounds(n, corrupt, dropped - (clients - n), security_bits) for n in sizes]
+    every = _rosters(clients, corrupt, dropped, late, security_bits)
     for degree in range(2, clients - 1, 2):
         if not all(bounds.is_connected(degree) for bounds in every):
             continue
@@ -83,6 +89,27 @@ def choose_graph(
         f"no sparse graph serves {clients} clients, {corrupt} corrupt and {dropped} lost: enrol "
         "more clients, plan for fewer losses, or choose protocol = secagg"
     )
+
+
+def graph_of_degree(
+    clients: int,
+    corrupt: int,
+    dropped: int,
+    adversary: Adversary,
+    degree: int,
+    threshold: int = 0,
+    *,
+    late: int = 0,
+    security_bits: int = SECURITY_BITS,
+) -> GraphParameters:
+    """The graph of a given degree, with a given threshold or the least that is secure.
+
+    Nothing is checked: `graph_fault` does that.
+    """
+    every = _rosters(clients, corrupt, dropped, late, security_bits)
+    threshold = threshold or max(bounds.least_threshold(degree, adversary) for bounds in every)
+    size = min(bounds.least_sum(degree, threshold, adversary) for bounds in every)
+    return GraphParameters(clients, degree, threshold, size)
 
 
 def graph_fault(
@@ -133,6 +160,14 @@ def _check_feasible(clients: int, corrupt: int, dropped: int, adversary: Adversa
             f"{formula} = {missing:.0%} of {clients} clients, at most {_FEASIBLE:.0%} can be "
             "withstood: plan for fewer"
         )
+
+
+def _rosters(
+    clients: int, corrupt: int, dropped: int, late: int, security_bits: int
+) -> list[_Bounds]:
+    """The bounds for rosters of all sizes: at both ends and in the middle they are the tightest."""
+    sizes = sorted({clients, clients - late // 2, clients - late})
+    return [_bounds(n, corrupt, dropped - (clients - n), security_bits) for n in sizes]
 
 
 @lru_cache(maxsize=256)

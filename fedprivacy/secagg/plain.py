@@ -14,6 +14,7 @@ import numpy as np
 from fedprivacy.arithmetic import from_residues, to_residues, word_dtype
 from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import ConfigurationError, PeerError, Reason, RoundAborted
+from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Digest, Membership
 from fedprivacy.secagg.contract import (
     SERVER,
@@ -151,17 +152,20 @@ class Plain:
     claim: ClassVar[str] = "plain-no-protection"
     adversaries: ClassVar[frozenset[Adversary]] = frozenset({Adversary.HONEST_BUT_CURIOUS})
     rand_bytes: ClassVar[int] = 0
+    sparse: ClassVar[bool] = False
 
     @staticmethod
     def upload_sizes(
-        adversary: Adversary, *, members: int, length: int, modulus_bits: int
+        adversary: Adversary, *, members: int, degree: int, length: int, modulus_bits: int
     ) -> Iterator[tuple[str, int]]:
         for size in chunk_sizes(length, modulus_bits):
             yield "input", size
         yield "input", len(encode(PlainInput(bytes(DIGEST_BYTES))))
 
     @staticmethod
-    def server(plan: SumPlan, cohort: Cohort, directory: Directory | None) -> PlainServer:
+    def server(
+        plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+    ) -> PlainServer:
         return PlainServer(plan, cohort)
 
     @staticmethod

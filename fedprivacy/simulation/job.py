@@ -96,7 +96,10 @@ class Job:
 
     def _with(self, protocol: str, adversary: Adversary) -> Job:
         replace = msgspec.structs.replace
-        rules = replace(self.plan.aggregation, protocol=protocol, adversary=adversary)
+        # Degree and threshold are those of the plan's own protocol: take the least that are safe.
+        rules = replace(
+            self.plan.aggregation, protocol=protocol, adversary=adversary, degree=0, threshold=0
+        )
         plan = replace(self.plan, aggregation=rules)
         plan.check()
         floors = replace(self.policy.require.aggregation, protocol=(protocol,), adversary=adversary)

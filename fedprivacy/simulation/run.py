@@ -75,7 +75,8 @@ class Simulation:
         self._training = Training.start(file, rng=InsecureTestRng(file.seed))
         names = tuple(self._training.consortium.hospitals)
         # Refuse what no round could make good before anything is written.
-        self.job.policy.check(plan, threshold=plan.threshold(len(names)), cohort=len(names))
+        quorum = plan.quorum(len(names))
+        self.job.policy.check(plan, threshold=quorum.threshold, cohort=len(names))
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             _make_folder(self.folder)
@@ -174,7 +175,13 @@ class Simulation:
             for name, member in self._members.items()
         }
         drive = InProcess(
-            RoundServer(plan, cohort, self._directory, broadcast),
+            RoundServer(
+                plan,
+                cohort,
+                self._directory,
+                broadcast,
+                rng=self.rng.child(f"graph/{number}/{attempt}"),
+            ),
             clients,
             self._train,
             channel=Dropouts.of_round(self.job.file.faults.drop, number),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-__all__ = ["merkle_path", "merkle_root", "verify_path"]
+__all__ = ["MerkleTree", "merkle_root", "verify_path"]
 
 
 def _leaf(data: bytes) -> bytes:
@@ -19,30 +19,39 @@ def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
-    """The tree bottom-up; a last node without a sibling rises unchanged."""
-    level = [_leaf(leaf) for leaf in leaves]
-    levels = [level]
-    while len(level) > 1:
-        pairs = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level = pairs + level[len(pairs) * 2 :]
-        levels.append(level)
-    return levels
+class MerkleTree:
+    """A tree over leaves in order, kept whole so that each path is cheap."""
+
+    __slots__ = ("_levels",)
+
+    def __init__(self, leaves: Sequence[bytes]) -> None:
+        level = [_leaf(leaf) for leaf in leaves]
+        self._levels = [level]
+        while len(level) > 1:
+            pairs = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+            # A last node without a sibling rises unchanged.
+            level = pairs + level[len(pairs) * 2 :]
+            self._levels.append(level)
+
+    @property
+    def root(self) -> bytes:
+        """32 bytes; of no leaves, the hash of nothing (RFC 9162, 2.1.1)."""
+        top = self._levels[-1]
+        return top[0] if top else hashlib.sha256(b"").digest()
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """The siblings from leaf `index` up to the root (RFC 9162, 2.1.3.1)."""
+        path = []
+        for level in self._levels[:-1]:
+            if (sibling := index ^ 1) < len(level):
+                path.append(level[sibling])
+            index //= 2
+        return tuple(path)
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """The 32-byte root; of no leaves, the hash of nothing (RFC 9162, 2.1.1)."""
-    return _levels(leaves)[-1][0] if leaves else hashlib.sha256(b"").digest()
-
-
-def merkle_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """The siblings from leaf `index` up to the root (RFC 9162, 2.1.3.1)."""
-    path = []
-    for level in _levels(leaves)[:-1]:
-        if (sibling := index ^ 1) < len(level):
-            path.append(level[sibling])
-        index //= 2
-    return tuple(path)
+    """The 32-byte root over leaves in order."""
+    return MerkleTree(leaves).root
 
 
 def verify_path(root: bytes, size: int, index: int, leaf: bytes, path: Sequence[bytes]) -> bool:

@@ -150,7 +150,9 @@ class Run:
         self.inputs = inputs or {
             c: [(7 * i + 3 + k) % 23 - 11 for i in range(length)] for k, c in enumerate(self.ids)
         }
-        self.server = SecAgg.server(self.plan, self.cohort, self.directory)
+        self.server = SecAgg.server(
+            self.plan, self.cohort, self.directory, rng=self.rng.child("graph")
+        )
         self.clients = {c: self.new_client(c) for c in self.ids}
         self.operations = []
         self.outcome = None

@@ -992,9 +992,9 @@ class Server:
             require(len(value.data) == sizes[at], "CHUNK_ORDER")
             chunks.append(value.data)
             return False
+        require_ascending(value.unopened)
         unopened = set(value.unopened)
-        distinct = len(unopened) == len(value.unopened)
-        require(distinct and unopened <= set(self.dealt), "UNKNOWN_DEALER")
+        require(unopened <= set(self.dealt), "UNKNOWN_DEALER")
         chunks = self.uploads.pop(index, [])
         require(len(chunks) == len(sizes), "CHUNK_ORDER")
         require(upload_digest(b"".join(chunks)) == value.digest, "DIGEST")
@@ -1013,14 +1013,17 @@ class Server:
         self.survivors = tuple(sorted(self.unopened))
         if len(self.survivors) < self.floor():
             raise RoundOver("TOO_FEW")
+        self.check_holders()
+        effects = self.to_all(self.expected, SurvivorSet(self.survivors))
+        return effects if self.plan.adversary == MALICIOUS else [self.unmasks(), *effects]
+
+    def check_holders(self):
         for dealer in sorted(self.dealt):
             holders = [i for i in self.expected if dealer not in self.unopened[i]]
             complaints = [i for i in self.survivors if dealer in self.unopened[i]]
             if len(holders) < self.plan.threshold:
                 convicted = len(complaints) > self.plan.corrupt
                 raise RoundOver("SHARE_UNOPENED", (self.name(dealer),) if convicted else ())
-        effects = self.to_all(self.expected, SurvivorSet(self.survivors))
-        return effects if self.plan.adversary == MALICIOUS else [self.unmasks(), *effects]
 
     def unmasks(self):
         return ("persist", "unmasking", "unmasking", self.names(self.survivors))
@@ -1035,6 +1038,7 @@ class Server:
         return True
 
     def close_consistency(self):
+        self.check_holders()
         signatures = tuple(SurvivorSignature(i, self.signatures[i]) for i in sorted(self.expected))
         return [self.unmasks(), *self.to_all(self.expected, UnmaskRequest(signatures))]
 
@@ -1042,9 +1046,9 @@ class Server:
 
     def take_unmasking(self, index, answer):
         shares = {}
+        require_ascending([opened.dealer for opened in answer.shares])
         for dealer, share, salt in answer.shares:
-            due = set(self.dealt) - self.unopened[index] - set(shares)
-            require(dealer in due, "UNEXPECTED")
+            require(dealer in set(self.dealt) - self.unopened[index], "UNEXPECTED")
             secret = SEED if dealer in self.survivors else MASK_KEY
             (box,) = (b for b in self.dealt[dealer].boxes if b.peer == index)
             committed = box.commitments[32 * secret : 32 * (secret + 1)]

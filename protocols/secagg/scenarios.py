@@ -6,7 +6,7 @@ a run shows; `bad` says what the lie is and what it would win if it were believe
 
 import msgspec
 
-from fedprivacy.crypto import agree, public_key, seal
+from fedprivacy.crypto import KeyPair, seal
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg import SERVER, Adversary, Cohort
 from fedprivacy.secagg.masking.keys import (
@@ -249,7 +249,7 @@ def deal_share(run, roster, message, recipient, share, committed):
         share_commitment(session, secret, THEM, recipient, committed, salt) for secret in Secret
     )
     parties = THEM.to_bytes(4, "big") + recipient.to_bytes(4, "big")
-    shared = agree(run.rand[LAST][:32], roster.entries[recipient].seal_key)
+    shared = KeyPair(run.rand[LAST][:32]).agree(roster.entries[recipient].seal_key)
     box = seal(
         box_key(session, shared, THEM, recipient),
         (share + salt) * 2,
@@ -313,7 +313,7 @@ def bad_swapped_keys(run):
     "members it unmasks one client alone.",
 )
 def bad_substituted_keys(run):
-    seal, mask = public_key(run.rng.bytes(32)), public_key(run.rng.bytes(32))
+    seal, mask = KeyPair(run.rng.bytes(32)).public, KeyPair(run.rng.bytes(32)).public
     tell_roster(
         run,
         lambda entries: replaced(
@@ -327,7 +327,7 @@ def bad_substituted_keys(run):
     "Keys whose secrets came out in an earlier round are used again.",
 )
 def bad_other_round_keys(run):
-    seal, mask = public_key(run.rng.bytes(32)), public_key(run.rng.bytes(32))
+    seal, mask = KeyPair(run.rng.bytes(32)).public, KeyPair(run.rng.bytes(32)).public
     signed = (bytes(32), HER.to_bytes(4, "big"), seal, mask)
     signature = run.identities[LIAR].key.sign(KEYS_LABEL, *signed)
     lie = RosterEntry(run.memberships[LIAR], seal, mask, signature)
@@ -339,7 +339,7 @@ def bad_other_round_keys(run):
     "Others deal their shares for this client to the server.",
 )
 def bad_own_entry(run):
-    seal = public_key(run.rng.bytes(32))
+    seal = KeyPair(run.rng.bytes(32)).public
     tell_roster(
         run,
         lambda entries: replaced(entries, ME, msgspec.structs.replace(entries[ME], seal_key=seal)),
@@ -359,7 +359,7 @@ def bad_own_entry_missing(run):
     "It holds two shares of everything and counts twice towards the threshold.",
 )
 def bad_duplicate_member(run):
-    seal, mask = public_key(run.rng.bytes(32)), public_key(run.rng.bytes(32))
+    seal, mask = KeyPair(run.rng.bytes(32)).public, KeyPair(run.rng.bytes(32)).public
     lie = entry_of(run, LIAR, seal, mask, index=HIM)
     tell_roster(run, lambda entries: replaced(entries, HIM, lie))
 
@@ -396,7 +396,7 @@ def bad_foreign_cohort_proof(run):
 )
 def bad_not_enrolled(run):
     def change(entries):
-        seal, mask = public_key(run.rng.bytes(32)), public_key(run.rng.bytes(32))
+        seal, mask = KeyPair(run.rng.bytes(32)).public, KeyPair(run.rng.bytes(32)).public
         return (*entries, entry_of(run, LAST, seal, mask))
 
     tell_roster(run, change)
@@ -423,7 +423,7 @@ def bad_roster_below_floor(run):
 def bad_large_roster(run):
     def change(entries):
         extra = msgspec.structs.replace(run.memberships[LAST], index=4, client_id="c004")
-        seal, mask = public_key(run.rng.bytes(32)), public_key(run.rng.bytes(32))
+        seal, mask = KeyPair(run.rng.bytes(32)).public, KeyPair(run.rng.bytes(32)).public
         return (*entries, entry_of(run, LAST, seal, mask, membership=extra))
 
     tell_roster(run, change)
@@ -442,7 +442,17 @@ def bad_unsorted_roster(run):
     "Whatever is sealed for it is sealed under a key that everybody knows.",
 )
 def bad_weak_key(run):
-    lie = entry_of(run, LAST, bytes(32), public_key(run.rng.bytes(32)))
+    lie = entry_of(run, LAST, bytes(32), KeyPair(run.rng.bytes(32)).public)
+    tell_roster(run, lambda entries: replaced(entries, THEM, lie))
+
+
+@bad(
+    "A colluding member advertises, and signs, a mask key of small order.",
+    "The masks that others share with it have a seed that everybody knows; noticed only with the "
+    "vector ready, it costs the client the round.",
+)
+def bad_weak_key_of_masks(run):
+    lie = entry_of(run, LAST, KeyPair(run.rng.bytes(32)).public, bytes(32))
     tell_roster(run, lambda entries: replaced(entries, THEM, lie))
 
 
@@ -954,6 +964,18 @@ def bad_complaint(run):
 
 
 @bad_for_server(
+    "A member names the dealers whose boxes did not open in another order.",
+    "Two encodings of one complaint: what two parties note of it differs.",
+)
+def bad_complaint_order(run):
+    def lie(sent):
+        closing = read(MaskedInput, sent[-1])
+        return [sent[0], encode(msgspec.structs.replace(closing, unopened=(HIM, ME)))]
+
+    lie_about_input(run, lie)
+
+
+@bad_for_server(
     "A member sends its closing message twice. It is put out; its input is in the sum and stays.",
     "A sum that holds an input, and a survivor set that does not: what is left of its masks is "
     "noise over the result of all others.",
@@ -973,6 +995,20 @@ def bad_false_complaint(run):
         return [sent[0], encode(msgspec.structs.replace(closing, unopened=(HIM,)))]
 
     run.vectors(run.hear(run.keys()), drop={VICTIM}, lies={LAST: lie})
+
+
+@bad_for_server(
+    "One member complains falsely about a dealer; a holder is lost before it signs. Three shares "
+    "are needed, two would come: nobody is asked to unmask, and nobody is convicted.",
+    "Asked all the same, the others would open shares for a sum that cannot be had.",
+)
+def bad_false_complaint_signing(run):
+    def lie(sent):
+        closing = read(MaskedInput, sent[-1])
+        return [sent[0], encode(msgspec.structs.replace(closing, unopened=(HIM,)))]
+
+    told = run.vectors(run.hear(run.keys()), lies={LAST: lie})
+    run.hear(told, drop={VICTIM})
 
 
 @bad_for_server(
@@ -1053,6 +1089,14 @@ def bad_missing_share(run):
 
 
 @bad_for_server(
+    "A member opens its shares in another order.",
+    "Two encodings of one answer: what two parties note of it differs.",
+)
+def bad_share_order(run):
+    lie_about_shares(run, lambda shares: (shares[1], shares[0], *shares[2:]))
+
+
+@bad_for_server(
     "A member opens one share twice.",
     "It counts twice towards the threshold.",
 )
@@ -1071,9 +1115,8 @@ def bad_other_secret(run):
         shares = read(UnmaskShares, sent[0]).shares
         held = open_box(
             session_id(run.plan, kept["roster"].entries),
-            kept["roster"].entries[ME],
             THEM,
-            run.rand[LAST][:32],
+            KeyPair(run.rand[LAST][:32]).agree(kept["roster"].entries[ME].seal_key),
             kept["delivery"].boxes[ME],
         )
         wrong = OpenedShare(ME, held.shares[Secret.MASK_KEY], held.salts[Secret.MASK_KEY])
@@ -1123,8 +1166,7 @@ def deal_twice(run, roster):
             session_id(run.plan, roster.entries),
             THEM,
             {Secret.MASK_KEY: rand[32:64], Secret.SEED: rand[64:96]},
-            rand[:32],
-            roster.entries,
+            {e.membership.index: KeyPair(rand[:32]).agree(e.seal_key) for e in roster.entries},
             threshold=run.plan.threshold,
             coefficients=Keystream(coefficients),
             salts=Keystream(rand[128:]),

@@ -23,7 +23,7 @@ def test_without_a_policy_nothing_is_said_of_one(cli, hospitals):
     done = cli("plan", hospitals / "privacy.toml")
     assert done.code == 0
     assert "policy" not in done.out
-    assert "secagg among 10 clients, 1,000,000 parameters" in done.out
+    assert "secagg among 15 clients, 1,000,000 parameters" in done.out
 
 
 def test_a_refusal_comes_after_the_report(cli, small):

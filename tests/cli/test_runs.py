@@ -105,7 +105,8 @@ def test_a_run_without_any_sum_tells_so_and_exits_with_5(cli, small):
 def test_an_unknown_protocol_is_refused_with_the_known_ones(cli, small):
     done = cli("run", small / "job.toml", "--protocol", "secag")
     assert done.code == 2
-    assert done.err == "fedprivacy: --protocol secag is unknown: choose from plain, secagg\n"
+    known = "plain, secagg, secagg+"
+    assert done.err == f"fedprivacy: --protocol secag is unknown: choose from {known}\n"
 
 
 def test_a_run_that_did_not_end_has_no_record_to_show(cli, tmp_path):

@@ -25,8 +25,11 @@ CLIENT_SIDE = [
     "rounds/policy.py",
     "rounds/round_plan.py",
     "secagg/masking/client.py",
+    "secagg/masking/complete.py",
+    "secagg/masking/neighbours.py",
     "secagg/masking/roster.py",
     "secagg/masking/shares.py",
+    "secagg/masking/sparse.py",
     "wire/messages.py",
 ]
 """Where what a client does with a server's words can raise."""

@@ -4,10 +4,19 @@ import itertools
 
 import pytest
 
-from fedprivacy.rounds.plan import default_threshold, quorum_fault
+from fedprivacy.rounds.plan import AggregationRules
+from fedprivacy.rounds.quorum import least_threshold, quorum_fault
 from fedprivacy.secagg import Adversary
 
 COHORTS = [(n, c) for n in range(1, 9) for c in range(n)]
+
+
+def fault(n, t, c, floor):
+    """What a client says to a threshold of a server that may lie."""
+    rules = AggregationRules(
+        protocol="secagg", adversary=Adversary.MALICIOUS, min_clients=floor, corrupt=c
+    )
+    return quorum_fault(rules, n, t, 0)
 
 
 def reachable(n, c):
@@ -32,7 +41,7 @@ def test_plans_keep_the_rule(n, c):
     """What a client accepts of a lying server is safe, and all that is safe is accepted."""
     pairs = reachable(n, c)
     for t, floor in itertools.product(range(n + 2), range(n + 2)):
-        refused = quorum_fault(Adversary.MALICIOUS, n, t, c, floor)
+        refused = fault(n, t, c, floor)
         both = any(first >= t and second >= t for first, second in pairs)
         alone = max(t, floor) - c < 2  # the corrupt subtract their own and see the rest
         by_the_corrupt = t <= c
@@ -42,5 +51,5 @@ def test_plans_keep_the_rule(n, c):
 
 @pytest.mark.parametrize(("n", "c"), [(n, c) for n, c in COHORTS if n >= c + 2])
 def test_the_default_threshold_is_the_least_safe_one(n, c):
-    safe = [t for t in range(n + 1) if not quorum_fault(Adversary.MALICIOUS, n, t, c, 2)]
-    assert default_threshold(n, c) == min(safe)
+    safe = [t for t in range(n + 1) if not fault(n, t, c, 2)]
+    assert least_threshold(n, c) == min(safe)

@@ -148,7 +148,13 @@ def test_the_server_takes_off_every_mask_whatever_it_is(world):
         known = {
             u: secrets[u]["seed" if u in survivors else "mask_private"] for u in range(clients)
         }
-        off = mask_terms(server._session, known, roster=server._roster, survivors=sorted(survivors))
+        off = mask_terms(
+            server._session,
+            known,
+            roster=server._roster,
+            survivors=frozenset(survivors),
+            around=server._graph.around,
+        )
         total = uploads[sorted(survivors)].sum(axis=0).astype(word_dtype(every.bits))
         # One chunk: a stream here has no second one.
         add_terms(total, every.bits, tuple(off), chunk=every.length)

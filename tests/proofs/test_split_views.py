@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-from fedprivacy.rounds.plan import default_threshold
+from fedprivacy.rounds.quorum import least_threshold
 
 
 def subsets(items, least=0):
@@ -40,7 +40,7 @@ def unmasked_parts(n, c, t, least):
 
 @pytest.mark.parametrize(("n", "c"), [(3, 0), (3, 1), (4, 0), (4, 1), (4, 2), (5, 1), (5, 2)])
 def test_only_the_sum_of_all_honest_survivors_lies_open(n, c):
-    t = default_threshold(n, c)
+    t = least_threshold(n, c)
     found = list(unmasked_parts(n, c, t, least=t))
     assert found
     assert all(part == survivors for part, survivors in found)
@@ -48,5 +48,5 @@ def test_only_the_sum_of_all_honest_survivors_lies_open(n, c):
 
 def test_with_fewer_dealers_than_the_threshold_one_client_lies_open():
     """The model sees the attack that the floor under the dealers is there for."""
-    t = default_threshold(4, 1)
+    t = least_threshold(4, 1)
     assert any(len(part) == 1 for part, _ in unmasked_parts(4, 1, t, least=2))

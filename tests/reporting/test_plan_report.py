@@ -13,7 +13,7 @@ def test_the_figures_are_the_plans_own():
     plan = make_plan(min_clients=4)
     report = PlanReport.of(plan, clients=9, length=100, policy=make_policy())
     guarantee = Guarantee.of(plan, 9)
-    assert report.guarantee.threshold == plan.threshold(9)
+    assert report.guarantee.threshold == plan.quorum(9).threshold
     assert report.guarantee.holds == guarantee.holds()
     assert report.guarantee.does_not_hold == guarantee.does_not_hold()
     assert report.modulus_bits == plan.pipeline(100).modulus_bits(9)

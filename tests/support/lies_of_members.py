@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fedprivacy.crypto import public_key
+from fedprivacy.crypto import KeyPair
 from fedprivacy.errors import Reason
 from fedprivacy.secagg import Adversary, Cohort
 from fedprivacy.secagg.masking import messages as m
@@ -38,7 +38,7 @@ def swapped_round_keys(honest):
         return script.finish()
     private = b"p" * 32
     script.roster(
-        lambda _: replaced(script.honest_entries(), "c1", seal_key=public_key(private)), ["c0"]
+        lambda _: replaced(script.honest_entries(), "c1", seal_key=KeyPair(private).public), ["c0"]
     )
     return table.told(won="c0" in script.dealt)
 
@@ -66,7 +66,9 @@ def stranger_in_the_roster(honest):
     if honest:
         return script.finish()
     table.identities["sybil"] = table.identities["c0"]
-    sybil = signed_by_the_corrupt(script, "sybil", public_key(b"1" * 32), public_key(b"2" * 32))
+    sybil = signed_by_the_corrupt(
+        script, "sybil", KeyPair(b"1" * 32).public, KeyPair(b"2" * 32).public
+    )
     script.roster(lambda _: (*script.honest_entries(), sybil), ["c0"])
     return table.told(won="c0" in script.dealt)
 
@@ -79,7 +81,9 @@ def member_from_outside_the_cohort(honest):
     if honest:
         return script.finish()
     script.places["c5"] = msgspec.structs.replace(script.places["c4"], client_id="c5")
-    packed = signed_by_the_corrupt(script, "c5", public_key(b"1" * 32), public_key(b"2" * 32))
+    packed = signed_by_the_corrupt(
+        script, "c5", KeyPair(b"1" * 32).public, KeyPair(b"2" * 32).public
+    )
     script.roster(lambda _: (*script.honest_entries(table.names[:4]), packed), ["c0"])
     return table.told(won="c0" in script.dealt)
 
@@ -96,7 +100,10 @@ def one_member_counted_twice(honest):
     entries = []
     for place in cohort.memberships()[3:]:
         script.places["c4"] = place
-        keys = (public_key(bytes([place.index]) * 32), public_key(bytes([64 + place.index]) * 32))
+        keys = (
+            KeyPair(bytes([place.index]) * 32).public,
+            KeyPair(bytes([64 + place.index]) * 32).public,
+        )
         entries.append(signed_by_the_corrupt(script, "c4", *keys))
     script.roster(lambda _: (*script.honest_entries(), *entries), ["c0"])
     return table.told(won="c0" in script.dealt)
@@ -123,6 +130,18 @@ def key_of_small_order(honest):
     if honest:
         return script.finish()
     weak = signed_by_the_corrupt(script, "c4", bytes(32), script.adverts["c4"].mask_key)
+    script.roster(lambda _: (*script.honest_entries(table.names[:4]), weak), ["c0"])
+    return table.told(won="c0" in script.dealt)
+
+
+@lie(Reason.WEAK_KEY)
+def mask_key_of_small_order(honest):
+    """A corrupt client signs a mask key with which every mask between it and others is known."""
+    table = Table()
+    script = table.script().invite()
+    if honest:
+        return script.finish()
+    weak = signed_by_the_corrupt(script, "c4", script.adverts["c4"].seal_key, bytes(32))
     script.roster(lambda _: (*script.honest_entries(table.names[:4]), weak), ["c0"])
     return table.told(won="c0" in script.dealt)
 
@@ -167,7 +186,7 @@ def own_keys_exchanged(honest):
     script = table.script().invite()
     if honest:
         return script.finish()
-    own = public_key(b"p" * 32)
+    own = KeyPair(b"p" * 32).public
     script.roster(lambda _: replaced(script.honest_entries(), "c0", mask_key=own), ["c0"])
     return table.told(won="c0" in script.dealt)
 

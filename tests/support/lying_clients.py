@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fedprivacy.arithmetic import pack, unpack
-from fedprivacy.crypto import public_key
+from fedprivacy.crypto import KeyPair
 from fedprivacy.errors import Reason
 from fedprivacy.rounds import Envelope, Refusal
 from fedprivacy.secagg import SERVER
@@ -163,7 +163,7 @@ def weak_key(liar, body):
     """It signs a key with which every agreement gives zero."""
     if not isinstance(body, m.KeyAdvertisement):
         return [body]
-    return [liar.signed(public_key(b"w" * 32), bytes(32))]
+    return [liar.signed(KeyPair(b"w" * 32).public, bytes(32))]
 
 
 @lie(Reason.UNKNOWN_DEALER)

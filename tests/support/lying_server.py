@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from fedprivacy.arithmetic import from_residues, reconstruct, share_from_bytes, word_dtype
-from fedprivacy.crypto import Directory, Identity, SigningKey, agree
+from fedprivacy.crypto import Directory, Identity, KeyPair, SigningKey
 from fedprivacy.errors import PeerError, PolicyRefused
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
@@ -147,7 +147,7 @@ class Table:
             directory=directory,
             rng=self.rng,
         )
-        threshold = self.plan.threshold(n)
+        threshold = self.plan.quorum(n).threshold
         return msgspec.structs.replace(
             plan, **{"plan": self.plan, "threshold": threshold} | changes
         )
@@ -372,7 +372,7 @@ class Script:
             private = self.mask_keys.get(one) or self.secret(one, Secret.MASK_KEY)
             if private is not None:
                 public = next(e.mask_key for e in self.entries if e.membership.index == other)
-                return pairwise_seed(self.session, agree(private, public), one, other)
+                return pairwise_seed(self.session, KeyPair(private).agree(public), one, other)
         return None
 
     def corrupt(self, name):

@@ -30,6 +30,7 @@ protocol = "{protocol}"
 adversary = "{adversary}"
 min_clients = {min_clients}
 corrupt = {corrupt}
+dropout = {dropout}
 attempts = {attempts}
 
 [update]
@@ -52,6 +53,7 @@ def make_plan(
     protocol="secagg",
     min_clients=3,
     corrupt=1,
+    dropout=0.0,
     attempts=2,
     weights="summed",
 ):
@@ -61,6 +63,7 @@ def make_plan(
             protocol=protocol,
             min_clients=min_clients,
             corrupt=corrupt,
+            dropout=dropout,
             attempts=attempts,
             weights=weights,
         )
@@ -163,7 +166,8 @@ class Consortium:
 
     def server(self, number=1, attempt=1):
         plan = self.round_plan(number, attempt)
-        return RoundServer(plan, self.cohort(number), self.directory, self.broadcast)
+        rng = InsecureTestRng(f"graph/{self.seed}/{number}/{attempt}".encode())
+        return RoundServer(plan, self.cohort(number), self.directory, self.broadcast, rng=rng)
 
     def client(self, name, number=1, attempt=1):
         return RoundClient(

@@ -14,6 +14,7 @@ import numpy as np
 
 from fedprivacy.crypto import Directory, Identity, SigningKey, Suite
 from fedprivacy.errors import PeerError, Reason
+from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.secagg import (
     Aborted,
     Adversary,
@@ -239,7 +240,7 @@ def package_side(vector):
             )
         )
 
-    return PackageParty(SecAgg.server(plan, cohort, directory)), client
+    return PackageParty(SecAgg.server(plan, cohort, directory, rng=InsecureTestRng(0))), client
 
 
 def reference_side(vector):

@@ -50,6 +50,9 @@ MALICIOUS = Setting(
 )
 CURIOUS = Setting("secagg", Adversary.HONEST_BUT_CURIOUS, ("keys", "shares", "input", "unmasking"))
 PLAIN = Setting("plain", Adversary.HONEST_BUT_CURIOUS, ("input",))
+PLUS_SEMI = Setting("secagg+", Adversary.SEMI_MALICIOUS, MALICIOUS.phases)
+PLUS_CURIOUS = Setting("secagg+", Adversary.HONEST_BUT_CURIOUS, CURIOUS.phases)
+SPARSE = [PLUS_SEMI, PLUS_CURIOUS]
 SETTINGS = [MALICIOUS, CURIOUS, PLAIN]
 MASKED = [setting for setting in SETTINGS if setting.masks]
 
@@ -165,7 +168,9 @@ class Sum:
             self.vectors = {
                 n: draw.integers(-most, most, self.length, endpoint=True) for n in self.names
             }
-        self.server = self.setting.party.server(self.plan, self.cohort, self.directory)
+        self.server = self.setting.party.server(
+            self.plan, self.cohort, self.directory, rng=rng.child("graph")
+        )
         self.parties = {n: self.client(n) for n in self.names}
 
     def client(self, name):

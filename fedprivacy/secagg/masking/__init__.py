@@ -1,39 +1,44 @@
-"""Masked aggregation with dropout recovery: SecAgg."""
+"""Masked aggregation with dropout recovery: SecAgg, and SecAgg+ on a sparse graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from fedprivacy.crypto import Directory, Identity
+from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.client import RAND_BYTES, ClientPhase, MaskingClient
+from fedprivacy.secagg.masking.complete import CompleteClient, CompleteServer
 from fedprivacy.secagg.masking.server import MaskingServer
 from fedprivacy.secagg.masking.sizes import upload_sizes
+from fedprivacy.secagg.masking.sparse import SparseClient, SparseServer
 
-__all__ = ["ClientPhase", "MaskingClient", "MaskingServer", "SecAgg"]
+__all__ = ["ClientPhase", "MaskingClient", "MaskingServer", "SecAgg", "SecAggPlus"]
 
 
-class SecAgg:
+class _Masking:
+    """What both have in common."""
+
+    rand_bytes: ClassVar[int] = RAND_BYTES
+    upload_sizes = staticmethod(upload_sizes)
+
+
+class SecAgg(_Masking):
     """SecAgg on the complete graph (Bonawitz et al., CCS 2017), its entry in the registry."""
 
     name: ClassVar[str] = "secagg"
     claim: ClassVar[str] = "secagg-hiding"
+    sparse: ClassVar[bool] = False
     adversaries: ClassVar[frozenset[Adversary]] = frozenset(
         {Adversary.HONEST_BUT_CURIOUS, Adversary.MALICIOUS}
     )
-    rand_bytes: ClassVar[int] = RAND_BYTES
 
     @staticmethod
-    def upload_sizes(
-        adversary: Adversary, *, members: int, length: int, modulus_bits: int
-    ) -> Iterator[tuple[str, int]]:
-        return upload_sizes(adversary, members=members, length=length, modulus_bits=modulus_bits)
-
-    @staticmethod
-    def server(plan: SumPlan, cohort: Cohort, directory: Directory | None) -> MaskingServer:
-        return MaskingServer(plan, cohort, directory)
+    def server(
+        plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+    ) -> MaskingServer:
+        return MaskingServer(plan, cohort, CompleteServer(plan, directory), directory)
 
     @staticmethod
     def client(
@@ -45,6 +50,43 @@ class SecAgg:
         floor: int,
         rand: bytes,
     ) -> MaskingClient:
+        graph = CompleteClient(plan, directory, floor)
         return MaskingClient(
-            plan, membership, identity=identity, directory=directory, floor=floor, rand=rand
+            plan, membership, graph, identity=identity, directory=directory, rand=rand
+        )
+
+
+class SecAggPlus(_Masking):
+    """SecAgg+ on a sparse random graph (Bell et al., CCS 2020), its entry in the registry.
+
+    A malicious server is not withstood: it could draw a graph in which its own clients are all of a
+    victim's neighbours.
+    """
+
+    name: ClassVar[str] = "secagg+"
+    claim: ClassVar[str] = "secagg-plus-hiding"
+    sparse: ClassVar[bool] = True
+    adversaries: ClassVar[frozenset[Adversary]] = frozenset(
+        {Adversary.HONEST_BUT_CURIOUS, Adversary.SEMI_MALICIOUS}
+    )
+
+    @staticmethod
+    def server(
+        plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+    ) -> MaskingServer:
+        return MaskingServer(plan, cohort, SparseServer(plan, rng=rng), directory)
+
+    @staticmethod
+    def client(
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        rand: bytes,
+    ) -> MaskingClient:
+        graph = SparseClient(plan, directory, floor)
+        return MaskingClient(
+            plan, membership, graph, identity=identity, directory=directory, rand=rand
         )

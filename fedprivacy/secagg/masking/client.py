@@ -1,19 +1,19 @@
 """A client of masked aggregation: one attempt at one sum, then dead.
 
 Source: Bonawitz et al., "Practical Secure Aggregation for Privacy-Preserving Machine Learning",
-CCS 2017, figure 4; the parts that only the malicious setting has are underlined there. The client
-trusts nobody: what it is sent is checked before it is used, each phase is left before its answer
-is computed, and whatever raises ends the client and erases its secrets.
+CCS 2017, figure 4; the parts that only the malicious setting has are underlined there. What the
+graph decides stands in `complete` and `sparse`. The client trusts nobody: what it is sent is
+checked before it is used, each phase is left before its answer is computed, and whatever raises
+ends the client and erases its secrets.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import TypeVar
 
-from fedprivacy.crypto import Directory, Identity, agree, public_key, verify
+from fedprivacy.crypto import Directory, Identity, KeyPair
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.cohort import Membership
@@ -31,21 +31,16 @@ from fedprivacy.secagg.contract import (
 )
 from fedprivacy.secagg.masking.keys import (
     KEYS_LABEL,
-    SURVIVORS_LABEL,
     Secret,
     pairwise_seed,
     self_seed,
-    session_id,
     signed_keys,
-    signed_survivors,
 )
 from fedprivacy.secagg.masking.masks import MaskedVector, Term
 from fedprivacy.secagg.masking.messages import (
-    ConsistencySignature,
     KeyAdvertisement,
     MaskedInput,
     OpenedShare,
-    Roster,
     RosterEntry,
     ShareDelivery,
     SurvivorSet,
@@ -53,7 +48,7 @@ from fedprivacy.secagg.masking.messages import (
     UnmaskShares,
     server_limit,
 )
-from fedprivacy.secagg.masking.roster import check_roster
+from fedprivacy.secagg.masking.neighbours import ClientGraph, check_ascending
 from fedprivacy.secagg.masking.shares import HeldShares, deal, open_box
 from fedprivacy.secagg.uploads import PackedUpload, chunk_slices
 from fedprivacy.wire import Message, decode, encode
@@ -73,6 +68,7 @@ class ClientPhase(enum.Enum):
     ADVERTISED = "keys"
     DEALT = "shares"
     HOLDING = "input"
+    SENDING = "sending"
     SENT = "sent"
     SIGNED = "consistency"
     ANSWERING = "unmasking"
@@ -90,6 +86,10 @@ class _Secrets:
         if len(rand) != RAND_BYTES:
             raise ConfigurationError(f"rand has {len(rand)} bytes, not {RAND_BYTES}")
         self._rand = bytearray(rand)
+        self.seal: KeyPair | None = KeyPair(self["seal_private"])
+        self.mask: KeyPair | None = KeyPair(self["mask_private"])
+        self.channels: dict[int, bytes] = {}
+        """By member: what its seal key and this client's agree on."""
         self.held: dict[int, HeldShares] = {}
 
     def __getitem__(self, name: str) -> bytes:
@@ -98,6 +98,8 @@ class _Secrets:
 
     def erase(self) -> None:
         self._rand[:] = bytes(len(self._rand))
+        self.seal = self.mask = None
+        self.channels.clear()
         self.held.clear()
 
     def __repr__(self) -> str:
@@ -105,36 +107,35 @@ class _Secrets:
 
 
 class MaskingClient:
-    """One member's side of masked aggregation on the complete graph.
+    """One member's side of masked aggregation.
 
-    `rand` are `RAND_BYTES` uniform bytes, used for nothing else. `floor` is the client's own least
-    number of members in any set that it deals to, masks for or answers about; it is never taken
-    from the server. In the malicious setting `identity` must be enrolled in `directory`.
+    `rand` are `RAND_BYTES` uniform bytes, used for nothing else. `graph` has the plan, and the
+    client's own least number of members, which is never taken from the server. Where survivors
+    sign, `identity` must be enrolled in `directory`.
     """
 
     def __init__(
         self,
         plan: SumPlan,
         membership: Membership,
+        graph: ClientGraph,
         *,
         identity: Identity,
         directory: Directory | None,
-        floor: int,
         rand: bytes,
     ) -> None:
         if plan.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
             raise ConfigurationError(f"adversary {plan.adversary.value} needs a directory: pin one")
         self._plan = plan
         self._me = membership
+        self._graph = graph
         self._identity = identity
         self._directory = directory
-        # What the plan promises holds beside the client's own floor: the server keeps neither.
-        self._least = max(plan.floor, floor)
         self._secrets = _Secrets(rand)
+        self._own = self._entry(self._secrets)
         self._limit = server_limit(plan)
         self._phase = ClientPhase.NEW
         self._source: Source | None = None
-        self._own: RosterEntry | None = None
         self._roster: dict[int, RosterEntry] = {}
         self._session = b""
         self._dealers: tuple[int, ...] = ()
@@ -155,7 +156,8 @@ class MaskingClient:
         """Phase keys: advertise the round's public keys."""
         with _FatalTo(self):
             self._enter(ClientPhase.NEW, ClientPhase.ADVERTISED)
-            yield Send(SERVER, encode(self._advertisement()))
+            own = self._own
+            yield Send(SERVER, encode(KeyAdvertisement(own.seal_key, own.mask_key, own.signature)))
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
         """Take one message of the server; raises `PeerError` and nothing else because of it."""
@@ -164,7 +166,7 @@ class MaskingClient:
                 raise PeerError(Reason.UNKNOWN_SENDER, "only the server speaks to a client")
             match self._phase:
                 case ClientPhase.ADVERTISED:
-                    yield from self._receive_roster(self._decode(Roster, message))
+                    yield from self._receive_roster(self._decode(self._graph.shown_in, message))
                 case ClientPhase.DEALT:
                     yield from self._receive_shares(self._decode(ShareDelivery, message))
                 case ClientPhase.SENT if self._signs:
@@ -197,49 +199,44 @@ class MaskingClient:
 
     # ------------------------------------------------------------------ phases
 
-    def _advertisement(self) -> KeyAdvertisement:
+    def _entry(self, secrets: _Secrets) -> RosterEntry:
         # > [BIK+17, round 0] (c_u^PK, c_u^SK) <- KA.gen, (s_u^PK, s_u^SK) <- KA.gen
-        seal_key = public_key(self._secrets["seal_private"])
-        mask_key = public_key(self._secrets["mask_private"])
+        seal_key, mask_key = _still(secrets.seal).public, _still(secrets.mask).public
         signature = b""
         if self._signs:
             # > [BIK+17, round 0] sigma_u <- SIG.sign(d_u^SK, c_u^PK || s_u^PK)
             signed = signed_keys(self._plan, self._me.index, seal_key, mask_key)
             signature = self._identity.key.sign(KEYS_LABEL, *signed)
-        self._own = RosterEntry(self._me, seal_key, mask_key, signature)
-        return KeyAdvertisement(seal_key, mask_key, signature)
+        return RosterEntry(self._me, seal_key, mask_key, signature)
 
-    def _receive_roster(self, roster: Roster) -> Iterator[Effect]:
-        plan, entries = self._plan, roster.entries
-        # > [BIK+17, round 1] assert |U1| >= t, all keys differ, all signatures hold
-        check_roster(plan, entries, self._own, least=self._least, directory=self._directory)
+    def _receive_roster(self, shown: Message) -> Iterator[Effect]:
+        neighbours = self._graph.accept(shown, self._own)
         self._enter(ClientPhase.ADVERTISED, ClientPhase.DEALT)
-        self._roster = {entry.membership.index: entry for entry in entries}
-        self._session = session_id(plan, entries)
+        self._session = neighbours.session
+        self._roster = {entry.membership.index: entry for entry in neighbours.entries}
+        secrets, seal = self._secrets, _still(self._secrets.seal)
+        # > [BIK+17, round 1] KA.agree(c_u^SK, c_v^PK)
+        secrets.channels = {v: seal.agree(e.seal_key) for v, e in self._roster.items()}
         message = deal(
             self._session,
             self._me.index,
-            {
-                Secret.MASK_KEY: self._secrets["mask_private"],
-                Secret.SEED: self._secrets["seed"],
-            },
-            self._secrets["seal_private"],
-            entries,
-            threshold=plan.threshold,
-            coefficients=Keystream(self._secrets["coefficients"]),
-            salts=Keystream(self._secrets["salts"]),
+            {Secret.MASK_KEY: secrets["mask_private"], Secret.SEED: secrets["seed"]},
+            secrets.channels,
+            threshold=self._plan.threshold,
+            coefficients=Keystream(secrets["coefficients"]),
+            salts=Keystream(secrets["salts"]),
         )
         yield Send(SERVER, encode(message))
 
     def _receive_shares(self, delivery: ShareDelivery) -> Iterator[Effect]:
         dealers = tuple(box.peer for box in delivery.boxes)
-        _check_ascending(dealers)
+        check_ascending(dealers)
         if strangers := [d for d in dealers if d not in self._roster]:
-            detail = f"a share from member {strangers[0]}, who is not in the roster"
+            detail = f"a share from member {strangers[0]}, whom this client was not shown"
             raise PeerError(Reason.UNKNOWN_DEALER, detail)
         # > [BIK+17, round 2] assert U2 is a subset of U1, |U2| >= t
-        if len(dealers) < self._least:
-            detail = f"{len(dealers)} dealers where {self._least} are needed"
+        if len(dealers) < self._graph.least:
+            detail = f"{len(dealers)} dealers where {self._graph.least} are needed"
             raise PeerError(Reason.ROSTER_SIZE, detail)
         if self._me.index not in dealers:
             raise PeerError(Reason.OWN_ENTRY, "this client's own shares were not delivered")
@@ -247,11 +244,10 @@ class MaskingClient:
         self._dealers = dealers
         unopened = []
         for box in delivery.boxes:
-            dealer = self._roster[box.peer]
             try:
                 # A bad box costs its dealer a holder, not this client its round.
                 self._secrets.held[box.peer] = open_box(
-                    self._session, dealer, self._me.index, self._secrets["seal_private"], box
+                    self._session, self._me.index, self._secrets.channels[box.peer], box
                 )
             except PeerError:
                 unopened.append(box.peer)
@@ -260,7 +256,7 @@ class MaskingClient:
             yield from self._send_input()
 
     def _send_input(self) -> Iterator[Effect]:
-        self._enter(ClientPhase.HOLDING, ClientPhase.SENT)
+        self._enter(ClientPhase.HOLDING, ClientPhase.SENDING)
         source, self._source = self._source, None
         if source is None:
             raise ConfigurationError("there is no vector to send: contribute one first")
@@ -269,35 +265,37 @@ class MaskingClient:
         upload = PackedUpload(self._plan.modulus_bits)
         for part in chunk_slices(self._plan.length):
             yield SendChunk(SERVER, upload.chunk(masked.add_to(source[part])))
+        # Only with the whole input gone is there a phase in which survivors are taken.
+        self._enter(ClientPhase.SENDING, ClientPhase.SENT)
         yield Send(SERVER, encode(MaskedInput(upload.digest(), self._unopened)))
 
     def _masks(self) -> Iterator[Term]:
         """The terms of y_u: +PRG(b_u), +PRG(s_uv) for u < v, -PRG(s_uv) for u > v, v in U2."""
-        me, private = self._me.index, self._secrets["mask_private"]
+        me, mask = self._me.index, _still(self._secrets.mask)
         yield Term(+1, self_seed(self._session, self._secrets["seed"], me))
         for v in self._dealers:
             if v != me:
                 # > [BIK+17, round 2] s_{u,v} <- KA.agree(s_u^SK, s_v^PK)
-                shared = agree(private, self._roster[v].mask_key)
+                shared = mask.agree(self._roster[v].mask_key)
                 yield Term(+1 if me < v else -1, pairwise_seed(self._session, shared, me, v))
 
     def _accept_survivors(self, message: SurvivorSet) -> tuple[int, ...]:
         survivors = message.survivors
-        _check_ascending(survivors)
+        check_ascending(survivors)
         if strangers := sorted(set(survivors) - set(self._dealers)):
             detail = f"survivor {strangers[0]} dealt no shares"
             raise PeerError(Reason.SURVIVOR_UNKNOWN, detail)
         if self._me.index not in survivors:
             raise PeerError(Reason.NOT_SURVIVOR, "the survivor set leaves this client out")
         # > [BIK+17, round 3] assert U3 is a subset of U2, |U3| >= t
-        if len(survivors) < self._least:
-            detail = f"{len(survivors)} survivors where {self._least} are needed"
+        if len(survivors) < self._graph.least:
+            detail = f"{len(survivors)} survivors where {self._graph.least} are needed"
             raise PeerError(Reason.SURVIVORS_FEW, detail)
         self._survivors = survivors
         return survivors
 
     def _persist_answer(self, survivors: Sequence[int]) -> Persist:
-        names = tuple(self._roster[i].membership.client_id for i in survivors)
+        names = self._graph.answers_for([self._roster[i] for i in survivors])
         return Persist(Mark.ANSWERED, "unmasking", names)
 
     def _sign(self, message: SurvivorSet) -> Iterator[Effect]:
@@ -306,24 +304,13 @@ class MaskingClient:
         yield self._persist_answer(survivors)
         # Only with the mark committed is there a phase in which a request to unmask is taken.
         self._enter(ClientPhase.ANSWERING, ClientPhase.SIGNED)
-        # > [BIK+17, round 3] sigma'_u <- SIG.sign(d_u^SK, U3)
-        statement = signed_survivors(self._session, self._plan.broadcast, survivors)
-        signature = self._identity.key.sign(SURVIVORS_LABEL, *statement)
-        yield Send(SERVER, encode(ConsistencySignature(signature)))
+        key, me = self._identity.key, self._me.index
+        yield Send(SERVER, encode(self._graph.sign(key, self._session, me, survivors)))
 
     def _check_quorum(self, request: UnmaskRequest) -> None:
-        """> [BIK+17, round 4] assert U4 subset of U3, |U4| >= t, every signature is over U3."""
-        signers = [s.signer for s in request.signatures]
-        _check_ascending(signers)
-        statement = signed_survivors(self._session, self._plan.broadcast, self._survivors)
-        for relayed in request.signatures:
-            key = self._identity_of(relayed.signer)
-            if key is None or not verify(key, relayed.signature, SURVIVORS_LABEL, *statement):
-                detail = f"member {relayed.signer} has not signed these survivors"
-                raise PeerError(Reason.CONSISTENCY_SIGNATURE, detail)
-        if len(signers) < self._plan.threshold:
-            detail = f"{len(signers)} signatures where {self._plan.threshold} are needed"
-            raise PeerError(Reason.CONSISTENCY_QUORUM, detail)
+        self._graph.check_request(
+            request, self._session, self._me.index, self._survivors, self._identity_of
+        )
 
     def _identity_of(self, index: int) -> bytes | None:
         if index not in self._survivors or self._directory is None:
@@ -381,6 +368,8 @@ class _FatalTo:
             self._client.fail()
 
 
-def _check_ascending(indices: Sequence[int]) -> None:
-    if any(a >= b for a, b in pairwise(indices)):
-        raise PeerError(Reason.NON_CANONICAL, "members are not in ascending order")
+def _still(pair: KeyPair | None) -> KeyPair:
+    """A key pair that was not erased."""
+    if pair is None:
+        raise PeerError(Reason.UNEXPECTED, "this client's keys are erased")
+    return pair

@@ -15,19 +15,23 @@ from fedprivacy.secagg.masking.messages import RosterEntry
 from fedprivacy.wire import digest, merkle_root
 
 __all__ = [
+    "INCLUSION_LABEL",
     "KEYS_LABEL",
     "SURVIVORS_LABEL",
     "Secret",
     "box_key",
     "pairwise_seed",
+    "ring_session_id",
     "seed_commitment",
     "self_seed",
     "session_id",
     "share_commitment",
+    "signed_inclusion",
     "signed_keys",
     "signed_survivors",
 ]
 
+INCLUSION_LABEL = "secagg/inclusion"
 KEYS_LABEL = "secagg/keys"
 SURVIVORS_LABEL = "secagg/survivors"
 
@@ -48,6 +52,14 @@ def session_id(plan: SumPlan, entries: Sequence[RosterEntry]) -> bytes:
     return digest("session", plan.round_id, merkle_root([entry.leaf() for entry in entries]))
 
 
+def ring_session_id(plan: SumPlan, size: int, root: bytes) -> bytes:
+    """H(round id || size || Merkle root of the signed roster in the order of the ring).
+
+    The round's id covers the degree, so root and size fix the graph.
+    """
+    return digest("session-ring", plan.round_id, _index(size), root)
+
+
 def signed_keys(plan: SumPlan, index: int, seal_key: bytes, mask_key: bytes) -> tuple[bytes, ...]:
     """What a member's identity signs over its round keys."""
     return plan.round_id, _index(index), seal_key, mask_key
@@ -58,6 +70,13 @@ def signed_survivors(
 ) -> tuple[bytes, ...]:
     """What a survivor's identity signs before it helps to unmask."""
     return session, broadcast, b"".join(_index(i) for i in survivors)
+
+
+def signed_inclusion(
+    session: bytes, broadcast: bytes, signer: int, member: int
+) -> tuple[bytes, ...]:
+    """What a survivor's identity signs over each neighbour that it was shown to survive."""
+    return session, broadcast, _index(signer), _index(member)
 
 
 def box_key(session: bytes, shared: bytes, dealer: int, recipient: int) -> bytes:

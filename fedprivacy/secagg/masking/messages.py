@@ -1,4 +1,4 @@
-"""The nine messages of masked aggregation, in the order in which they are sent."""
+"""The messages of masked aggregation, in the order in which they are sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from fedprivacy.arithmetic import limbs_of
-from fedprivacy.secagg.cohort import MAX_COHORT, ClientId, Digest, Membership
+from fedprivacy.secagg.cohort import DEPTH, MAX_COHORT, ClientId, Digest, Membership
 from fedprivacy.secagg.contract import SumPlan
 from fedprivacy.secagg.uploads import MAX_CHUNK_BYTES
 from fedprivacy.wire import Message, Record, encode
@@ -18,9 +18,13 @@ __all__ = [
     "SECRET_BYTES",
     "SHARE_BYTES",
     "ConsistencySignature",
+    "Inclusion",
+    "InclusionSignatures",
     "KeyAdvertisement",
     "MaskedInput",
+    "Neighbourhood",
     "OpenedShare",
+    "PlacedEntry",
     "Roster",
     "RosterEntry",
     "SealedBox",
@@ -87,6 +91,25 @@ class Roster(Message, frozen=True, tag="roster"):
     entries: Annotated[tuple[RosterEntry, ...], Meta(max_length=MAX_COHORT)]
 
 
+class PlacedEntry(Record, frozen=True):
+    """One neighbour, its place on the ring, and the proof that it stands there."""
+
+    entry: RosterEntry
+    position: Index
+    path: Annotated[tuple[Digest, ...], Meta(max_length=DEPTH)]
+
+
+class Neighbourhood(Message, frozen=True, tag="neighbourhood"):
+    """Server, phase shares, sparse graph: the client and its neighbours, by ascending index.
+
+    `root` commits to who stands where on the ring, with which signed keys, and so to the graph.
+    """
+
+    size: Annotated[int, Meta(ge=1, le=MAX_COHORT)]
+    root: Digest
+    entries: Annotated[tuple[PlacedEntry, ...], Meta(max_length=MAX_COHORT)]
+
+
 class SealedBox(Record, frozen=True):
     """A dealer's shares for one recipient, sealed, and its commitments to them.
 
@@ -100,14 +123,14 @@ class SealedBox(Record, frozen=True):
 
 
 class SealedShares(Message, frozen=True, tag="sealed-shares"):
-    """Client, phase shares: one box for every member of the roster, itself included."""
+    """Client, phase shares: one box for each member that it was shown, itself included."""
 
     seed_commitment: Digest
     boxes: Annotated[tuple[SealedBox, ...], Meta(max_length=MAX_COHORT)]
 
 
 class ShareDelivery(Message, frozen=True, tag="share-delivery"):
-    """Server, phase input: one box from every dealer, the recipient included, by ascending index.
+    """Server, phase input: one box from each dealer to the recipient, itself included, ascending.
 
     The dealers are the members whose pairwise masks the recipient's input will carry.
     """
@@ -126,7 +149,10 @@ class MaskedInput(Message, frozen=True, tag="masked-input"):
 
 
 class SurvivorSet(Message, frozen=True, tag="survivor-set"):
-    """Server, phase consistency (or unmasking, if honest but curious): whose inputs are summed."""
+    """Server, phase consistency (or unmasking, if honest but curious): whose inputs are summed.
+
+    On a sparse graph, only the recipient and its neighbours among them.
+    """
 
     survivors: Annotated[tuple[Index, ...], Meta(max_length=MAX_COHORT)]
 
@@ -137,6 +163,22 @@ class ConsistencySignature(Message, frozen=True, tag="consistency-signature"):
     signature: Signature
 
 
+class Inclusion(Record, frozen=True):
+    """A signature that one neighbour, or the signer itself, is among the survivors."""
+
+    member: Index
+    signature: Signature
+
+
+class InclusionSignatures(Message, frozen=True, tag="inclusion-signatures"):
+    """Client, phase consistency, sparse graph: one for each neighbour that it was shown to survive.
+
+    By ascending index.
+    """
+
+    signatures: Annotated[tuple[Inclusion, ...], Meta(max_length=MAX_COHORT)]
+
+
 class SurvivorSignature(Record, frozen=True):
     """One survivor's signature as relayed."""
 
@@ -145,7 +187,10 @@ class SurvivorSignature(Record, frozen=True):
 
 
 class UnmaskRequest(Message, frozen=True, tag="unmask-request"):
-    """Server, phase unmasking: the signatures of everyone who signed, by ascending index."""
+    """Server, phase unmasking: the signatures of everyone who signed, by ascending index.
+
+    On a sparse graph, those of the recipient's neighbours that include it.
+    """
 
     signatures: Annotated[tuple[SurvivorSignature, ...], Meta(max_length=MAX_COHORT)]
 
@@ -163,20 +208,29 @@ class OpenedShare(Record, frozen=True):
 
 
 class UnmaskShares(Message, frozen=True, tag="unmask-shares"):
-    """Client, phase unmasking: the seed's share of each survivor, the mask key's of each other."""
+    """Client, phase unmasking: the seed's share of each survivor, the mask key's of each other.
+
+    By ascending index of the dealers.
+    """
 
     shares: Annotated[tuple[OpenedShare, ...], Meta(max_length=MAX_COHORT)]
 
 
 # The longest honest message: per member, a roster entry with its path, or a box.
-_ENTRY_BYTES = 64 + 64 + 3 * 34 + 66 + 34 * 20 + 64
+_ENTRY_BYTES = 64 + 64 + 3 * 34 + 66 + 34 * DEPTH + 64
+_PLACE_BYTES = 64 + 34 * DEPTH
+
+
+def _met(plan: SumPlan) -> int:
+    """How many members, itself included, a client has to do with."""
+    return min(plan.cohort_size, plan.degree + 1) if plan.degree else plan.cohort_size
 
 
 def server_limit(plan: SumPlan) -> int:
     """The most bytes that an honest server sends to a client in one message."""
-    return 256 + plan.cohort_size * _ENTRY_BYTES
+    return 256 + _met(plan) * (_ENTRY_BYTES + (_PLACE_BYTES if plan.degree else 0))
 
 
 def client_limit(plan: SumPlan) -> int:
     """The most bytes that an honest client sends to the server in one message."""
-    return 256 + max(MAX_CHUNK_BYTES, plan.cohort_size * (BOX_BYTES + 96))
+    return 256 + max(MAX_CHUNK_BYTES, _met(plan) * (BOX_BYTES + 96))

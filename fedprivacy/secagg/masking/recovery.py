@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from fedprivacy.arithmetic import (
     secret_from_limbs,
     share_from_bytes,
 )
-from fedprivacy.crypto import agree, public_key
+from fedprivacy.crypto import KeyPair
 from fedprivacy.errors import PeerError, Reason, RoundAborted
 from fedprivacy.secagg.masking.keys import (
     Secret,
@@ -35,6 +35,7 @@ from fedprivacy.secagg.masking.messages import (
     SealedShares,
     UnmaskShares,
 )
+from fedprivacy.secagg.masking.neighbours import check_ascending
 
 __all__ = ["Dealt", "check_shares", "mask_terms", "recover_secrets"]
 
@@ -62,13 +63,15 @@ def check_shares(
 ) -> dict[int, NDArray[np.uint64]]:
     """A responder's shares by dealer, each held against what the dealer committed to.
 
-    Raises `PeerError`: `UNEXPECTED` for a share of nobody who dealt, `SHARE_MISSING` for one that
+    `dealt` are those who dealt to this responder. Raises `PeerError`: `NON_CANONICAL` for dealers
+    that do not ascend, `UNEXPECTED` for a share of nobody who dealt, `SHARE_MISSING` for one that
     the responder had accepted and now withholds, `SHARE_COMMITMENT` for another than it was dealt.
     """
+    check_ascending([opened.dealer for opened in answer.shares])
     shares = {}
     for opened in answer.shares:
         secret = Secret.SEED if opened.dealer in survivors else Secret.MASK_KEY
-        if opened.dealer not in dealt or opened.dealer in unopened or opened.dealer in shares:
+        if opened.dealer not in dealt or opened.dealer in unopened:
             raise PeerError(Reason.UNEXPECTED, f"a share of member {opened.dealer} is not due")
         if not _is_committed(session, secret, responder, opened, dealt[opened.dealer]):
             detail = f"the share of member {opened.dealer} is not the one that was dealt"
@@ -136,7 +139,7 @@ def _checked(
     if kind is Secret.SEED:
         good = secret and seed_commitment(session, who.index, secret) == dealt.seed_commitment
     else:
-        good = secret and public_key(secret) == entry.mask_key
+        good = secret and KeyPair(secret).public == entry.mask_key
     if not good:
         detail = f"{who.client_id} dealt shares that do not lead to its secret"
         raise RoundAborted(Reason.SHARE_POLYNOMIAL, detail, (who.client_id,))
@@ -148,16 +151,20 @@ def mask_terms(
     secrets: Mapping[int, bytes],
     *,
     roster: Mapping[int, RosterEntry],
-    survivors: Sequence[int],
+    survivors: frozenset[int],
+    around: Callable[[int], Iterable[int]],
 ) -> Iterator[Term]:
     """The terms that, added to the sum of the masked inputs, leave the sum of the inputs.
 
-    Source: Bonawitz et al., CCS 2017, figure 4, round 4, last formula.
+    `around` gives a member's neighbours. Source: Bonawitz et al., CCS 2017, figure 4, round 4, last
+    formula.
     """
-    for u in survivors:
+    for u in sorted(survivors):
         yield Term(-1, self_seed(session, secrets[u], u))
-    for v in sorted(set(secrets) - set(survivors)):
-        for u in survivors:
-            shared = agree(secrets[v], roster[u].mask_key)
-            # u added +PRG where u < v and -PRG where u > v: the opposite takes it off.
-            yield Term(-1 if u < v else +1, pairwise_seed(session, shared, u, v))
+    for v in sorted(set(secrets) - survivors):
+        lost = KeyPair(secrets[v])
+        for u in around(v):
+            if u in survivors:
+                shared = lost.agree(roster[u].mask_key)
+                # u added +PRG where u < v and -PRG where u > v: the opposite takes it off.
+                yield Term(-1 if u < v else +1, pairwise_seed(session, shared, u, v))

@@ -1,17 +1,17 @@
-"""What a client checks of a roster before it deals a share to anyone in it."""
+"""What a client checks of the members it is shown before it deals a share to any of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-from fedprivacy.crypto import Directory, verify
+from fedprivacy.crypto import Directory, is_weak, verify
 from fedprivacy.errors import PeerError, Reason
 from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.keys import KEYS_LABEL, signed_keys
 from fedprivacy.secagg.masking.messages import KeyAdvertisement, RosterEntry
+from fedprivacy.secagg.masking.neighbours import check_ascending
 
-__all__ = ["check_keys", "check_roster"]
+__all__ = ["check_entries", "check_keys"]
 
 
 def check_keys(
@@ -35,33 +35,26 @@ def check_keys(
         raise PeerError(Reason.KEY_SIGNATURE, detail, (client_id,))
 
 
-def check_roster(
+def check_entries(
     plan: SumPlan,
     entries: Sequence[RosterEntry],
-    own: RosterEntry | None,
+    own: RosterEntry,
     *,
-    least: int,
     directory: Directory | None,
 ) -> None:
-    """Raise unless the roster is one that this client may deal shares to.
+    """Raise unless these are members that this client may deal shares to.
 
-    Distinct members of the committed cohort, at least `least` of them, each with keys
-    signed for this very round, this client among them with the keys that it sent. Raises
-    `PeerError`: `ROSTER_SIZE`, `NON_CANONICAL`, `DUPLICATE_MEMBER`, `COHORT_PROOF`, `OWN_ENTRY`,
-    and those of `check_keys`.
+    Distinct members of the committed cohort, each with keys signed for this very round, this
+    client among them with the keys that it sent. Raises `PeerError`: `NON_CANONICAL`,
+    `DUPLICATE_MEMBER`, `OWN_ENTRY`, `COHORT_PROOF`, `WEAK_KEY`, and those of `check_keys`.
     """
-    if not least <= len(entries) <= plan.cohort_size:
-        detail = f"{len(entries)} members where {least} to {plan.cohort_size} are allowed"
-        raise PeerError(Reason.ROSTER_SIZE, detail)
-    indices = [entry.membership.index for entry in entries]
-    if any(a >= b for a, b in pairwise(indices)):
-        raise PeerError(Reason.NON_CANONICAL, "the roster is not in ascending order")
+    check_ascending([entry.membership.index for entry in entries])
     names = {entry.membership.client_id for entry in entries}
     keys = {key for entry in entries for key in (entry.seal_key, entry.mask_key)}
     if len(names) != len(entries) or len(keys) != 2 * len(entries):
         raise PeerError(Reason.DUPLICATE_MEMBER, "two members share a name or a key")
     if own not in entries:
-        raise PeerError(Reason.OWN_ENTRY, "this client is not in the roster with its own keys")
+        raise PeerError(Reason.OWN_ENTRY, "this client is not shown with its own keys")
     for entry in entries:
         who = entry.membership
         if not who.proves(plan.cohort_root, plan.cohort_size):
@@ -69,3 +62,5 @@ def check_roster(
             raise PeerError(Reason.COHORT_PROOF, detail)
         keys_of = KeyAdvertisement(entry.seal_key, entry.mask_key, entry.signature)
         check_keys(plan, who.index, who.client_id, keys_of, directory)
+        if is_weak(entry.seal_key) or is_weak(entry.mask_key):
+            raise PeerError(Reason.WEAK_KEY, f"{who.client_id} has a key of small order")

@@ -2,26 +2,27 @@
 
 | phase       | takes from each client        | on `advance`, with enough members        |
 |-------------|-------------------------------|------------------------------------------|
-| keys        | KeyAdvertisement              | Roster to all of them                    |
+| keys        | KeyAdvertisement              | Roster or Neighbourhood to all of them   |
 | shares      | SealedShares                  | ShareDelivery to every dealer            |
 | input       | MaskedChunk*, MaskedInput     | SurvivorSet to every survivor            |
-| consistency | ConsistencySignature          | UnmaskRequest to every signer            |
+| consistency | signatures                    | UnmaskRequest to every signer            |
 | unmasking   | UnmaskShares                  | the sum                                  |
 
 Honest but curious, there is no consistency phase. Who does not answer a phase is out of the next;
 with too few members the round is aborted, and nothing but what the protocol allows was revealed.
-Source: Bonawitz et al., CCS 2017, figure 4.
+Source: Bonawitz et al., CCS 2017, figure 4; what the graph decides stands in `complete` and
+`sparse`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fedprivacy.arithmetic import from_residues, word_dtype
-from fedprivacy.crypto import Directory, agree, verify
+from fedprivacy.crypto import Directory, is_weak
 from fedprivacy.errors import ConfigurationError, PeerError, Reason, RoundAborted
 from fedprivacy.secagg.cohort import Cohort
 from fedprivacy.secagg.contract import (
@@ -34,31 +35,25 @@ from fedprivacy.secagg.contract import (
     Send,
     SumPlan,
 )
-from fedprivacy.secagg.masking.keys import SURVIVORS_LABEL, session_id, signed_survivors
 from fedprivacy.secagg.masking.masks import add_terms
 from fedprivacy.secagg.masking.messages import (
-    ConsistencySignature,
     KeyAdvertisement,
     MaskedInput,
-    Roster,
     RosterEntry,
     SealedBox,
     SealedShares,
     ShareDelivery,
     SurvivorSet,
-    SurvivorSignature,
-    UnmaskRequest,
     UnmaskShares,
     client_limit,
 )
+from fedprivacy.secagg.masking.neighbours import ServerGraph, check_ascending
 from fedprivacy.secagg.masking.recovery import Dealt, check_shares, mask_terms, recover_secrets
 from fedprivacy.secagg.masking.roster import check_keys
 from fedprivacy.secagg.uploads import MaskedChunk, Spool
 from fedprivacy.wire import decode, encode
 
 __all__ = ["MaskingServer"]
-
-_ANY_SCALAR = b"\x01" * 32  # public: a key of small order agrees on zero with every scalar
 
 
 class _Phase(NamedTuple):
@@ -72,18 +67,21 @@ class _Phase(NamedTuple):
 
 
 class MaskingServer:
-    """The server's side of masked aggregation on the complete graph.
+    """The server's side of masked aggregation.
 
     It keeps control messages, one running sum, and the spool of each unfinished upload. `receive`
     raises `PeerError` with the sender as culprit, who is out of the round from then on.
     """
 
-    def __init__(self, plan: SumPlan, cohort: Cohort, directory: Directory | None) -> None:
+    def __init__(
+        self, plan: SumPlan, cohort: Cohort, graph: ServerGraph, directory: Directory | None
+    ) -> None:
         if plan.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
             raise ConfigurationError(
                 f"adversary {plan.adversary.value} needs a directory: sign one"
             )
         self._plan = plan
+        self._graph = graph
         self._directory = directory
         self._memberships = cohort.memberships()
         self._index = {m.client_id: m.index for m in self._memberships}
@@ -100,14 +98,13 @@ class MaskingServer:
         self._unopened: dict[int, frozenset[int]] = {}
         self._total = np.zeros(plan.length, dtype=word_dtype(plan.modulus_bits))
         self._survivors: frozenset[int] = frozenset()
-        self._signatures: dict[int, bytes] = {}
         self._shares: dict[int, dict[int, Any]] = {}
         self._at = 0
         self._table = self._build_table()
 
     def _build_table(self) -> tuple[_Phase, ...]:
         consistency = _Phase(
-            "consistency", ConsistencySignature, self._take_signature, self._close_consistency
+            "consistency", self._graph.signed_in, self._take_signatures, self._close_consistency
         )
         return (
             _Phase("keys", KeyAdvertisement, self._take_keys, self._close_keys),
@@ -191,8 +188,8 @@ class MaskingServer:
         pair = {keys.seal_key, keys.mask_key}
         if len(pair) < 2 or pair & self._taken:
             raise PeerError(Reason.DUPLICATE_MEMBER, "a key that is already in use")
-        for key in pair:
-            agree(_ANY_SCALAR, key)
+        if any(is_weak(key) for key in pair):
+            raise PeerError(Reason.WEAK_KEY, "a key of small order")
         self._taken |= pair
         self._keys[index] = keys
         return True
@@ -204,25 +201,37 @@ class MaskingServer:
             if i in self._expected
         )
         self._roster = {entry.membership.index: entry for entry in entries}
-        self._session = session_id(self._plan, entries)
-        yield from self._send(self._expected, encode(Roster(entries)))
+        self._session = self._graph.arrange(entries)
+        for i in sorted(self._expected):
+            yield Send(self._name(i), self._graph.shown_to(i))
 
     # ------------------------------------------------------------------ shares
 
     def _take_dealt(self, index: int, dealt: SealedShares) -> bool:
-        if tuple(box.peer for box in dealt.boxes) != tuple(sorted(self._roster)):
-            raise PeerError(Reason.UNKNOWN_DEALER, "the boxes are not one for each member")
+        if tuple(box.peer for box in dealt.boxes) != self._graph.around(index):
+            raise PeerError(Reason.UNKNOWN_DEALER, "the boxes are not one for each neighbour")
         self._dealt[index] = Dealt.of(dealt)
         return True
 
     def _close_shares(self) -> Iterator[Effect]:
+        self._expected = self._settled(self._expected)
+        if len(self._expected) < self._plan.floor:
+            detail = f"{len(self._expected)} dealers have enough others around them, "
+            raise RoundAborted(Reason.TOO_FEW, f"{detail}{self._plan.floor} are needed")
         self._dealt = {i: d for i, d in self._dealt.items() if i in self._expected}
         for recipient in sorted(self._expected):
-            boxes = tuple(
-                SealedBox(dealer, dealt.boxes[recipient].box, dealt.boxes[recipient].commitments)
-                for dealer, dealt in sorted(self._dealt.items())
-            )
-            yield Send(self._name(recipient), encode(ShareDelivery(boxes)))
+            boxes = []
+            for dealer in sorted(self._dealers_to(recipient)):
+                box = self._dealt[dealer].boxes[recipient]
+                boxes.append(SealedBox(dealer, box.box, box.commitments))
+            yield Send(self._name(recipient), encode(ShareDelivery(tuple(boxes))))
+
+    def _settled(self, dealers: set[int]) -> set[int]:
+        """Without those who have too few others around, which may leave others with too few."""
+        settled = set(dealers)
+        while alone := {i for i in settled if not self._graph.is_enough(i, settled)}:
+            settled -= alone
+        return settled
 
     # ------------------------------------------------------------------ input
 
@@ -233,8 +242,9 @@ class MaskingServer:
                 self._spools[index] = Spool(plan.length, plan.modulus_bits)
             self._spools[index].take(message)
             return False
+        check_ascending(message.unopened)
         unopened = frozenset(message.unopened)
-        if len(unopened) != len(message.unopened) or not unopened <= set(self._dealt):
+        if not unopened <= self._dealers_to(index):
             raise PeerError(Reason.UNKNOWN_DEALER, "a complaint about someone who dealt nothing")
         spool = self._spools.pop(index, None)
         if spool is None:
@@ -250,44 +260,57 @@ class MaskingServer:
         if len(self._survivors) < self._plan.floor:
             detail = f"{len(self._survivors)} inputs where {self._plan.floor} are needed"
             raise RoundAborted(Reason.TOO_FEW, detail)
+        # Who survives among too few would not answer.
+        able = {i for i in self._expected if self._graph.is_enough(i, self._survivors)}
+        self._expected = able
         self._check_holders()
         if not self._signs:
             yield self._unmasking()
-        message = encode(SurvivorSet(tuple(sorted(self._survivors))))
-        yield from self._send(self._expected, message)
+        for i in sorted(self._expected):
+            told = self._graph.survivors_for(i, self._survivors)
+            yield Send(self._name(i), encode(SurvivorSet(told)))
 
     def _check_holders(self) -> None:
-        """Give up before anyone unmasks if some dealer's secret could not be recovered.
+        """Give up before anyone unmasks if some secret that it takes could not be recovered.
 
         The dealer is named if more members complain than may be corrupt; fewer could all be lying.
         """
-        for dealer in sorted(self._dealt):
-            complaints = sum(dealer in self._unopened[i] for i in self._survivors)
-            holders = sum(dealer not in self._unopened[i] for i in self._expected)
+        for dealer in self._needed():
+            around = self._graph.around(dealer)
+            holders = sum(i in self._expected and dealer not in self._unopened[i] for i in around)
             if holders < self._plan.threshold:
                 name = self._name(dealer)
+                complaints = sum(
+                    i in self._survivors and dealer in self._unopened[i] for i in around
+                )
                 detail = f"only {holders} members could open their share of {name}"
                 culprits = (name,) if complaints > self._plan.corrupt else ()
                 raise RoundAborted(Reason.SHARE_UNOPENED, detail, culprits)
 
+    def _needed(self) -> list[int]:
+        """The dealers one of whose secrets it takes: survivors, and whose masks one of them has."""
+        return [
+            dealer
+            for dealer in sorted(self._dealt)
+            if not self._survivors.isdisjoint(self._graph.around(dealer))
+        ]
+
+    def _dealers_to(self, index: int) -> frozenset[int]:
+        return frozenset(i for i in self._graph.around(index) if i in self._dealt)
+
     # ------------------------------------------------------------------ consistency
 
-    def _take_signature(self, index: int, message: ConsistencySignature) -> bool:
-        key = self._directory.key_of(self._name(index)) if self._directory else None
-        statement = signed_survivors(
-            self._session, self._plan.broadcast, tuple(sorted(self._survivors))
-        )
-        if key is None or not verify(key, message.signature, SURVIVORS_LABEL, *statement):
-            raise PeerError(Reason.CONSISTENCY_SIGNATURE, "not a signature over the survivors")
-        self._signatures[index] = message.signature
+    def _take_signatures(self, index: int, message: Any) -> bool:
+        self._graph.take_signatures(index, message, self._survivors)
         return True
 
     def _close_consistency(self) -> Iterator[Effect]:
-        signatures = tuple(
-            SurvivorSignature(i, self._signatures[i]) for i in sorted(self._expected)
-        )
+        requests = dict(self._graph.requests(frozenset(self._expected)))
+        self._expected = set(requests)
+        self._check_holders()
         yield self._unmasking()
-        yield from self._send(self._expected, encode(UnmaskRequest(signatures)))
+        for i, request in sorted(requests.items()):
+            yield Send(self._name(i), request)
 
     def _unmasking(self) -> Persist:
         names = tuple(self._name(i) for i in sorted(self._survivors))
@@ -300,7 +323,7 @@ class MaskingServer:
             self._session,
             index,
             answer,
-            dealt=self._dealt,
+            dealt={d: self._dealt[d] for d in self._dealers_to(index)},
             survivors=self._survivors,
             unopened=self._unopened[index],
         )
@@ -313,10 +336,16 @@ class MaskingServer:
             plan.threshold,
             {i: self._shares[i] for i in sorted(self._expected)},
             roster=self._roster,
-            dealt=self._dealt,
+            dealt={d: self._dealt[d] for d in self._needed()},
             survivors=self._survivors,
         )
-        terms = mask_terms(self._session, secrets, roster=self._roster, survivors=survivors)
+        terms = mask_terms(
+            self._session,
+            secrets,
+            roster=self._roster,
+            survivors=self._survivors,
+            around=self._graph.around,
+        )
         add_terms(self._total, plan.modulus_bits, tuple(terms))
         self._expected = set()
         total = from_residues(self._total, plan.modulus_bits)
@@ -330,9 +359,6 @@ class MaskingServer:
 
     def _name(self, index: int) -> str:
         return self._memberships[index].client_id
-
-    def _send(self, members: Iterable[int], message: bytes) -> Iterator[Effect]:
-        return (Send(self._name(i), message) for i in sorted(members))
 
     def __repr__(self) -> str:
         return f"MaskingServer({self.phase})"

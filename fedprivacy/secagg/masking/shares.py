@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fedprivacy.arithmetic import limbs_of, share_from_bytes, share_to_bytes, split
-from fedprivacy.crypto import agree, seal, unseal
+from fedprivacy.crypto import seal, unseal
 from fedprivacy.errors import PeerError, Reason
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.masking.keys import (
@@ -21,7 +21,6 @@ from fedprivacy.secagg.masking.messages import (
     SALT_BYTES,
     SECRET_BYTES,
     SHARE_BYTES,
-    RosterEntry,
     SealedBox,
     SealedShares,
 )
@@ -49,56 +48,53 @@ def deal(
     session: bytes,
     dealer: int,
     secrets: Mapping[Secret, bytes],
-    seal_private: bytes,
-    roster: Sequence[RosterEntry],
+    channels: Mapping[int, bytes],
     *,
     threshold: int,
     coefficients: Keystream,
     salts: Keystream,
 ) -> SealedShares:
-    """Share each secret among all members, t of whom recover it, and seal the shares.
+    """Share each secret among the members of `channels`, t of whom recover it, and seal the shares.
 
-    The member with index i stands at the point i + 1, in every attempt. Source: Bonawitz et al.,
+    `channels` are by index, ascending: what the dealer's seal key and the member's agree on. The
+    member with index i stands at the point i + 1, in every attempt. Source: Bonawitz et al.,
     CCS 2017, figure 4, round 1 (ShareKeys); the commitments are ours.
     """
-    points = np.array([entry.membership.index + 1 for entry in roster], dtype=np.uint64)
+    points = np.array([recipient + 1 for recipient in channels], dtype=np.uint64)
     # > [BIK+17, round 1] generate t-out-of-|U1| shares of s_u^SK and of b_u
     dealt = split([secrets[s] for s in Secret], threshold, points, stream=coefficients)
     boxes = []
-    for row, entry in enumerate(roster):
-        recipient = entry.membership.index
+    for row, (recipient, shared) in enumerate(channels.items()):
         plaintext, commitments = b"", b""
         for secret, shares in zip(Secret, dealt, strict=True):
             share, salt = share_to_bytes(shares[row]), salts.read(SALT_BYTES)
             plaintext += share + salt
             commitments += share_commitment(session, secret, dealer, recipient, share, salt)
         # > [BIK+17, round 1] e_{u,v} <- AE.enc(KA.agree(c_u^SK, c_v^PK), u || v || shares)
-        key = box_key(session, agree(seal_private, entry.seal_key), dealer, recipient)
+        key = box_key(session, shared, dealer, recipient)
         associated = _associated(session, dealer, recipient, commitments)
         boxes.append(SealedBox(recipient, seal(key, plaintext, associated=associated), commitments))
     return SealedShares(seed_commitment(session, dealer, secrets[Secret.SEED]), tuple(boxes))
 
 
-def open_box(
-    session: bytes, dealer: RosterEntry, recipient: int, seal_private: bytes, box: SealedBox
-) -> HeldShares:
-    """The shares in a dealer's box; raises `PeerError` unless all is as committed.
+def open_box(session: bytes, recipient: int, shared: bytes, box: SealedBox) -> HeldShares:
+    """The shares in a dealer's box; `shared` is what its seal key and the recipient's agree on.
 
-    `SHARE_UNOPENED`, and `MALFORMED` for what is no share at all: the holder of such a one would
-    stand there as the liar when it reveals it. The commitments are authenticated with the box, so
-    the relay cannot exchange them.
+    Raises `PeerError` unless all is as committed: `SHARE_UNOPENED`, and `MALFORMED` for what is no
+    share at all: the holder of such a one would stand there as the liar when it reveals it. The
+    commitments are authenticated with the box, so the relay cannot exchange them.
     """
-    index, name = dealer.membership.index, dealer.membership.client_id
-    key = box_key(session, agree(seal_private, dealer.seal_key), index, recipient)
-    associated = _associated(session, index, recipient, box.commitments)
+    dealer = box.peer
+    key = box_key(session, shared, dealer, recipient)
+    associated = _associated(session, dealer, recipient, box.commitments)
     plaintext = unseal(key, box.box, associated=associated)
     shares, salts = [], []
     for secret in Secret:
         part = plaintext[secret * _PART : (secret + 1) * _PART]
         share, salt = part[:SHARE_BYTES], part[SHARE_BYTES:]
         committed = box.commitments[secret * 32 : (secret + 1) * 32]
-        if share_commitment(session, secret, index, recipient, share, salt) != committed:
-            raise PeerError(Reason.SHARE_UNOPENED, "a share is not as committed", (name,))
+        if share_commitment(session, secret, dealer, recipient, share, salt) != committed:
+            raise PeerError(Reason.SHARE_UNOPENED, f"a share of {dealer} is not as committed")
         share_from_bytes(share, limbs_of(SECRET_BYTES))
         shares.append(share)
         salts.append(salt)

@@ -1,0 +1,134 @@
+"""Who it takes to unmask: degree and threshold for a cohort, from a plan's own rules."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from fedprivacy.secagg import PROTOCOLS, Adversary
+from fedprivacy.secagg.parameters import choose_graph, graph_fault, graph_of_degree
+
+if TYPE_CHECKING:
+    from fedprivacy.rounds.plan import AggregationRules
+
+__all__ = [
+    "Quorum",
+    "choose_quorum",
+    "expected_losses",
+    "fewest_clients",
+    "least_threshold",
+    "quorum_fault",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """The graph among n clients, and how many of a client's members unmask it.
+
+    `degree` is zero on the complete graph. `honest_in_sum` is the least number of honest clients in
+    any sum that is revealed.
+    """
+
+    degree: int
+    threshold: int
+    honest_in_sum: int
+
+
+def expected_losses(rules: AggregationRules, cohort_size: int) -> int:
+    """How many of a cohort the plan is ready to lose."""
+    return math.ceil(rules.dropout * cohort_size)
+
+
+def fewest_clients(rules: AggregationRules) -> int:
+    """The smallest cohort that can lose what the plan says and still release a sum."""
+    size = math.ceil(rules.min_clients / (1.0 - rules.dropout))
+    # The division rounds; the losses are rounded up.
+    while size - expected_losses(rules, size) < rules.min_clients:
+        size += 1
+    return size
+
+
+@lru_cache(maxsize=256)
+def choose_quorum(rules: AggregationRules, cohort_size: int) -> Quorum:
+    """The plan's degree and threshold for n clients, or the least that are safe.
+
+    Raises `ConfigurationError`, with what would make it feasible, where no sparse graph will do.
+    """
+    n, c = cohort_size, rules.corrupt
+    if not PROTOCOLS[rules.protocol].sparse:
+        threshold = rules.threshold or least_threshold(n, c)
+        return Quorum(0, threshold, max(max(threshold, rules.min_clients) - c, 0))
+    losses, adversary = expected_losses(rules, n), rules.adversary
+    if rules.degree:
+        degree, threshold = rules.degree, rules.threshold
+    else:
+        least = _least_honest(rules)
+        graph = choose_graph(n, c, losses, adversary, least_honest=least, late=losses)
+        degree, threshold = graph.degree, rules.threshold or graph.threshold
+    graph = graph_of_degree(n, c, losses, adversary, degree, threshold, late=losses)
+    return Quorum(graph.degree, graph.threshold, graph.min_sum_size)
+
+
+def least_threshold(cohort_size: int, corrupt: int) -> int:
+    """On the complete graph: the least t with 2t > n + c and t > c.
+
+    Every two sets of t then share an honest client.
+    """
+    return max((cohort_size + corrupt) // 2 + 1, corrupt + 1, 2)
+
+
+def quorum_fault(
+    rules: AggregationRules, cohort_size: int, threshold: int, degree: int
+) -> str | None:
+    """What is wrong with a threshold and a degree for a cohort; None if nothing is.
+
+    t > c, so that the corrupt alone unmask nobody; two honest clients in every sum, since with one
+    the corrupt subtract their own and see the rest; against a server that lies also 2t > n + c, so
+    that no two survivor sets are both unmasked. On a sparse graph, what `graph_fault` says of each
+    neighbourhood.
+    """
+    sparse = PROTOCOLS[rules.protocol].sparse
+    if fault := _size_fault(rules, cohort_size, threshold, sparse=sparse):
+        return fault
+    if sparse:
+        return _ring_fault(rules, cohort_size, threshold, degree)
+    return _split_fault(rules, cohort_size, threshold)
+
+
+def _size_fault(rules: AggregationRules, n: int, t: int, *, sparse: bool) -> str | None:
+    c, losses = rules.corrupt, expected_losses(rules, n)
+    needed, alone = max(t, rules.min_clients), max(c + 1, 2)
+    # On a sparse graph, t is of a neighbourhood, and held against those of c that may be in it.
+    if t < alone and not sparse:
+        return f"threshold {t} lets {max(c, 1)} clients unmask alone: at least {alone}"
+    if needed < c + 2:
+        least = rules.min_clients
+        return f"min_clients {least} with {c} corrupt may leave one honest: at least {c + 2}"
+    if t > n:
+        return f"threshold {t} is more than the cohort of {n}: lower it or enrol more clients"
+    if needed > n:
+        return f"min_clients {needed} is more than the cohort of {n}: enrol more clients"
+    if needed > n - losses:
+        return f"dropout {rules.dropout} may lose {losses} of {n} clients, {needed} are needed"
+    return None
+
+
+def _split_fault(rules: AggregationRules, n: int, t: int) -> str | None:
+    c = rules.corrupt
+    if rules.adversary is Adversary.HONEST_BUT_CURIOUS or 2 * t > n + c:
+        return None
+    least = least_threshold(n, c)
+    return f"threshold {t} of {n} with {c} corrupt allows two survivor sets: at least {least}"
+
+
+def _ring_fault(rules: AggregationRules, n: int, t: int, degree: int) -> str | None:
+    losses, least = expected_losses(rules, n), _least_honest(rules)
+    return graph_fault(n, rules.corrupt, losses, rules.adversary, degree, t, least_honest=least)
+
+
+def _least_honest(rules: AggregationRules) -> int:
+    """What min_clients asks of a graph: a server that may lie can release several sums."""
+    curious = rules.adversary is Adversary.HONEST_BUT_CURIOUS
+    return 0 if curious else rules.min_clients
