@@ -1,0 +1,1033 @@
+"""A round, literally: SPEC.md section by section, in plain Python.
+
+Slow on purpose. It shares no code with the package; what it shares with masked aggregation (hashes,
+trees, signatures, streams, the protocol itself) it takes from that protocol's own reference.
+Integers are Python's, reals are IEEE 754 doubles; randomness comes in as data. For checking
+implementations, never for protecting data.
+
+Effects are tuples:
+
+    ("commit", what, details)    a client's store holds it, durably, before what follows
+    ("persist", mark, phase, names)   ("send", recipient, message)   ("chunk", recipient, message)
+    ("done", what, names)             ("aborted", reason, culprits)
+"""
+
+import importlib.util
+import math
+import struct
+from collections import namedtuple
+from pathlib import Path
+from typing import NamedTuple
+
+
+def _by_path(name):
+    path = Path(__file__).resolve().parents[1] / name / "reference.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_reference", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+secagg = _by_path("secagg")
+
+SERVER = secagg.SERVER
+HONEST_BUT_CURIOUS, SEMI_MALICIOUS, MALICIOUS = "honest-but-curious", "semi-malicious", "malicious"
+NONE = bytes(32)
+
+# SPEC 11: the registered reasons that a round gives of its own.
+ROUND_REASONS = {
+    "MALFORMED": 1,
+    "NON_CANONICAL": 2,
+    "OVERSIZED": 3,
+    "UNEXPECTED": 4,
+    "UNKNOWN_SENDER": 7,
+    "WRONG_ROUND": 8,
+    "DIGEST": 10,
+    "CODEPOINT": 20,
+    "POLICY_PROTOCOL": 21,
+    "POLICY_SUITE": 22,
+    "POLICY_ADVERSARY": 23,
+    "POLICY_COHORT": 24,
+    "POLICY_THRESHOLD": 25,
+    "POLICY_CORRUPT": 26,
+    "POLICY_DATASET": 27,
+    "POLICY_UPDATE": 28,
+    "POLICY_NOISE": 29,
+    "QUORUM": 30,
+    "MODULUS": 31,
+    "BROADCAST": 32,
+    "DIRECTORY_SIGNATURE": 33,
+    "DIRECTORY_STALE": 34,
+    "DIRECTORY_MISMATCH": 35,
+    "ROUND_SEEN": 36,
+    "ATTEMPTS": 37,
+    "PLAN": 38,
+    "ATTEMPT_CHANGED": 39,
+    "COHORT_PROOF": 40,
+    "NOT_ENROLLED": 41,
+    "SURVIVORS_OVERLAP": 63,
+    "ANSWERED": 66,
+    "SPENT": 67,
+    "STORE_ROLLED_BACK": 68,
+    "ATTEMPTS_EXHAUSTED": 81,
+    "FAILED": 82,
+    "SUM_RANGE": 83,
+}
+REASONS = secagg.REASONS | ROUND_REASONS
+
+
+class Refused(secagg.Refused):
+    """A message that an honest peer does not send, or that a client's own rules decline."""
+
+    def __init__(self, reason, culprits=()):
+        Exception.__init__(self, reason)
+        self.reason, self.code, self.culprits = reason, REASONS[reason], tuple(culprits)
+
+
+def require(condition, reason, *culprits):
+    if not condition:
+        raise Refused(reason, culprits)
+
+
+# ------------------------------------------------------------------ SPEC 2: MessagePack
+
+
+class Pairs(tuple):
+    """A MessagePack map as it was read: its pairs in their order, keys perhaps twice."""
+
+    __slots__ = ()
+
+
+def pack(value):
+    """The canonical MessagePack of what messages hold: a section is a map, other tuples arrays."""
+    if isinstance(value, float):
+        return b"\xcb" + struct.pack(">d", value)
+    if not isinstance(value, tuple):
+        return secagg.pack(value)
+    if hasattr(value, "is_section"):
+        pairs = zip(value._fields, value, strict=True)
+        items = b"".join(pack(key) + pack(item) for key, item in pairs)
+        return _head(0x80, 0xDE, len(value)) + items
+    return _head(0x90, 0xDC, len(value)) + b"".join(pack(item) for item in value)
+
+
+def _head(fixed, long, count):
+    if count < 16:
+        return bytes([fixed | count])
+    if count < 1 << 16:
+        return bytes([long]) + count.to_bytes(2, "big")
+    return bytes([long + 1]) + count.to_bytes(4, "big")
+
+
+_DEEPEST = 4  # message, round plan, plan, section
+
+
+def unpack(data):
+    """The value of one MessagePack encoding of any width; `MALFORMED` for anything else."""
+    value, end = _unpack(data, 0, _DEEPEST)
+    require(end == len(data), "MALFORMED")
+    return value
+
+
+def _take(data, at, count):
+    require(at + count <= len(data), "MALFORMED")
+    return data[at : at + count], at + count
+
+
+_FIXED_SIZES = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+_FIXED_SIZES |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_LENGTH_SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+_LENGTH_SIZES |= {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
+
+
+def _unpack(data, at, depth):
+    (kind,), at = _take(data, at, 1)
+    if kind < 0x80:
+        return kind, at
+    if kind < 0x90:
+        return _unpack_map(data, at, kind & 0x0F, depth)
+    if kind < 0xA0:
+        return _unpack_array(data, at, kind & 0x0F, depth)
+    if kind < 0xC0:
+        return _unpack_text(data, at, kind & 0x1F)
+    if kind >= 0xE0:
+        return kind - 0x100, at
+    if kind in _FIXED_SIZES:
+        raw, at = _take(data, at, _FIXED_SIZES[kind])
+        if kind < 0xCC:
+            return struct.unpack(">f" if kind == 0xCA else ">d", raw)[0], at
+        return int.from_bytes(raw, "big", signed=kind >= 0xD0), at
+    require(kind in _LENGTH_SIZES, "MALFORMED")  # nil, booleans, extensions
+    raw, at = _take(data, at, _LENGTH_SIZES[kind])
+    length = int.from_bytes(raw, "big")
+    if kind >= 0xDE:
+        return _unpack_map(data, at, length, depth)
+    if kind >= 0xDC:
+        return _unpack_array(data, at, length, depth)
+    return _unpack_text(data, at, length) if kind >= 0xD9 else _take(data, at, length)
+
+
+def _unpack_text(data, at, length):
+    raw, at = _take(data, at, length)
+    try:
+        return raw.decode("utf-8"), at
+    except UnicodeDecodeError:
+        raise Refused("MALFORMED") from None
+
+
+def _unpack_array(data, at, length, depth):
+    require(depth > 0, "MALFORMED")
+    items = []
+    for _ in range(length):
+        item, at = _unpack(data, at, depth - 1)
+        items.append(item)
+    return items, at
+
+
+def _unpack_map(data, at, length, depth):
+    require(depth > 0, "MALFORMED")
+    pairs = []
+    for _ in range(length):
+        key, at = _unpack(data, at, depth - 1)
+        value, at = _unpack(data, at, depth - 1)
+        pairs.append((key, value))
+    return Pairs(pairs), at
+
+
+# ------------------------------------------------------------------ SPEC 2: types
+
+
+class Integer:
+    """A whole number in [least, least of what is too much)."""
+
+    def __init__(self, least, beyond):
+        self.least, self.beyond = least, beyond
+
+    def read(self, value):
+        good = isinstance(value, int) and self.least <= value < self.beyond
+        require(good, "MALFORMED")
+        return value
+
+    def of_json(self, value):
+        return value
+
+
+class Real:
+    """A double within bounds; an integer is read as one, and is then not canonical."""
+
+    def __init__(self, holds=lambda _: True):
+        self.holds = holds
+
+    def read(self, value):
+        require(isinstance(value, int | float) and self.holds(value), "MALFORMED")
+        return float(value)
+
+    def of_json(self, value):
+        return float(value)
+
+
+class Text:
+    """A string, its length counted in code points."""
+
+    def __init__(self, least=0, most=math.inf):
+        self.least, self.most = least, most
+
+    def read(self, value):
+        good = isinstance(value, str) and self.least <= len(value) <= self.most
+        require(good, "MALFORMED")
+        return value
+
+    def of_json(self, value):
+        return value
+
+
+class Choice(Text):
+    def __init__(self, *values):
+        super().__init__()
+        self.values = values
+
+    def read(self, value):
+        require(isinstance(value, str) and value in self.values, "MALFORMED")
+        return value
+
+
+class Octets:
+    def __init__(self, least, most):
+        self.least, self.most = least, most
+
+    def read(self, value):
+        good = isinstance(value, bytes) and self.least <= len(value) <= self.most
+        require(good, "MALFORMED")
+        return value
+
+    def of_json(self, value):
+        return bytes.fromhex(value)
+
+
+REQUIRED = object()
+
+
+def section(name, *fields):
+    """A map whose keys are these `(name, type, default)`, in this order."""
+    kind = namedtuple(name, [field[0] for field in fields])  # noqa: PYI024 - fields are data
+
+    def read(value):
+        require(isinstance(value, Pairs), "MALFORMED")
+        found = {}
+        for key, item in value:
+            types = [of for known, of, _ in fields if known == key]
+            require(isinstance(key, str) and types, "MALFORMED")
+            found[key] = types[0].read(item)
+        for key, _, default in fields:
+            require(key in found or default is not REQUIRED, "MALFORMED")
+            found.setdefault(key, default)
+        return kind(**found)
+
+    kind.is_section = True
+    kind.read = staticmethod(read)
+    kind.of_json = staticmethod(lambda value: kind(*(of.of_json(value[k]) for k, of, _ in fields)))
+    return kind
+
+
+def record(name, *fields):
+    """An array of these `(name, type)`."""
+    kind = namedtuple(name, [field[0] for field in fields])  # noqa: PYI024 - fields are data
+
+    def read(value):
+        require(isinstance(value, list) and len(value) == len(fields), "MALFORMED")
+        return kind(*(of.read(item) for (_, of), item in zip(fields, value, strict=True)))
+
+    kind.read = staticmethod(read)
+    kind.of_json = staticmethod(lambda value: kind(*(of.of_json(value[k]) for k, of in fields)))
+    return kind
+
+
+def message(tag, name, *fields):
+    """A record whose array starts with its kind."""
+    kind = record(name, *fields)
+    kind.tag = tag
+    return kind
+
+
+def encode(value):
+    return pack((value.tag, *value))
+
+
+def decode(data, limit, *kinds):
+    """One message of these kinds: first its length, then its meaning, then its one encoding."""
+    require(len(data) <= limit, "OVERSIZED")
+    value = unpack(data)
+    require(isinstance(value, list) and value and isinstance(value[0], str), "MALFORMED")
+    for kind in kinds:
+        if kind.tag == value[0]:
+            result = kind.read(value[1:])
+            require(encode(result) == data, "NON_CANONICAL")
+            return result
+    raise Refused("MALFORMED")
+
+
+# ------------------------------------------------------------------ SPEC 3: the plan
+
+COUNT = Integer(1, 1 << 31)
+FLOOR = Integer(0, 1 << 31)
+NAME = Text(1, 128)
+SUITES = {"x25519-ed25519-hkdf-sha256-aes256gcm-aes256ctr": 1}
+ADVERSARIES = (HONEST_BUT_CURIOUS, SEMI_MALICIOUS, MALICIOUS)  # from the weakest to the strongest
+PROTOCOLS = {"plain": (HONEST_BUT_CURIOUS,), "secagg": (HONEST_BUT_CURIOUS, MALICIOUS)}
+TRUSTS = ("none",)  # from the least noise that a client adds itself to the most
+CLIENT_UNIT = "client"
+
+Dataset = section(
+    "Dataset",
+    ("id", NAME, REQUIRED),
+    ("unit", NAME, REQUIRED),
+    ("adjacency", Choice("add-or-remove-one", "replace-one"), "add-or-remove-one"),
+    ("max_records_per_unit", COUNT, 1),
+)
+Aggregation = section(
+    "Aggregation",
+    ("protocol", Text(), REQUIRED),
+    ("suite", Text(), next(iter(SUITES))),
+    ("adversary", Choice(*ADVERSARIES), REQUIRED),
+    ("min_clients", COUNT, REQUIRED),
+    ("corrupt", FLOOR, 0),
+    ("threshold", FLOOR, 0),
+    ("attempts", Integer(1, 17), 2),
+)
+Update = section(
+    "Update",
+    ("clip", Real(lambda norm: norm > 0.0), REQUIRED),
+    ("value_bits", Integer(2, 33), REQUIRED),
+    ("weights", Choice("uniform", "summed"), "summed"),
+    ("max_units_per_client", COUNT, 1),
+    ("max_clients_per_unit", COUNT, 1),
+)
+Noise = section("Noise", ("trust", Choice(*TRUSTS), TRUSTS[0]))
+Sampling = section("Sampling", ("scheme", Choice("all"), "all"))
+Plan = section(
+    "Plan",
+    ("schema", Choice("fedprivacy/plan/1"), REQUIRED),
+    ("dataset", Dataset, REQUIRED),
+    ("aggregation", Aggregation, REQUIRED),
+    ("update", Update, REQUIRED),
+    ("noise", Noise, Noise("none")),
+    ("sampling", Sampling, Sampling("all")),
+)
+
+# ------------------------------------------------------------------ SPEC 4: the round plan
+
+VERSION = 1
+MAX_COHORT = secagg.MAX_COHORT
+MAX_BITS = 62
+DIGEST, NONCE = Octets(32, 32), Octets(16, 16)
+
+RoundPlan = record(
+    "RoundPlan",
+    ("version", COUNT),
+    ("plan", Plan),
+    ("run_id", NONCE),
+    ("round", COUNT),
+    ("attempt", COUNT),
+    ("nonce", NONCE),
+    ("cohort_size", Integer(1, MAX_COHORT + 1)),
+    ("cohort_root", DIGEST),
+    ("committee_root", DIGEST),
+    ("directory", DIGEST),
+    ("directory_epoch", Integer(0, 1 << 63)),
+    ("broadcast", DIGEST),
+    ("ledger_head", DIGEST),
+    ("length", Integer(1, 1 << 40)),
+    ("clip", Real()),
+    ("threshold", COUNT),
+    ("modulus_bits", Integer(1, MAX_BITS + 1)),
+)
+
+
+def round_id(plan):
+    return secagg.digest(b"round", pack(plan))
+
+
+def plan_digest(plan):
+    return secagg.digest(b"plan", pack(plan))
+
+
+def terms(plan):
+    size = plan.cohort_size.to_bytes(4, "big")
+    return secagg.digest(b"terms", plan_digest(plan.plan), size, plan.cohort_root)
+
+
+def broadcast_digest(broadcast):
+    return secagg.digest(b"broadcast", broadcast)
+
+
+def least_safe_threshold(n, c):
+    return max((n + c) // 2 + 1, c + 1, 2)
+
+
+def threshold_of(plan, n):
+    """SPEC 4.2: the one place where t follows from a plan and a cohort."""
+    return plan.aggregation.threshold or least_safe_threshold(n, plan.aggregation.corrupt)
+
+
+def quorum_holds(adversary, n, t, c, min_clients):
+    return (
+        t >= max(c + 1, 2)
+        and max(t, min_clients) >= c + 2
+        and t <= n
+        and min_clients <= n
+        and (adversary == HONEST_BUT_CURIOUS or 2 * t > n + c)
+    )
+
+
+def check_round_plan(plan):
+    """SPEC 5.2, in its order."""
+    rules = plan.plan.aggregation
+    require(plan.version == VERSION, "CODEPOINT")
+    require(rules.protocol in PROTOCOLS and rules.suite in SUITES, "CODEPOINT")
+    require(rules.adversary in PROTOCOLS[rules.protocol], "PLAN")
+    require(rules.min_clients >= 2, "PLAN")
+    require(math.isfinite(plan.plan.update.clip), "PLAN")
+    require(0.0 < plan.clip <= plan.plan.update.clip, "PLAN")
+    require((plan.committee_root, plan.ledger_head) == (NONE, NONE), "PLAN")
+    require(plan.attempt <= rules.attempts, "ATTEMPTS")
+    quorum = (plan.cohort_size, plan.threshold, rules.corrupt, rules.min_clients)
+    require(quorum_holds(rules.adversary, *quorum), "QUORUM")
+    require(plan.threshold == threshold_of(plan.plan, plan.cohort_size), "PLAN")
+    require(plan.modulus_bits == Pipeline(plan).modulus_bits(plan.cohort_size), "MODULUS")
+
+
+# ------------------------------------------------------------------ SPEC 9: vectors
+
+
+class Pipeline:
+    """What follows from a plan for the integers of one client and of a sum."""
+
+    def __init__(self, plan):
+        rules = plan.plan.update
+        require(1e-100 <= plan.clip <= 1e100 and plan.length <= 1 << 32, "PLAN")
+        self.length, self.clip = plan.length, plan.clip
+        self.limit = 2 ** (rules.value_bits - 1) - 1
+        self.per_unit = plan.plan.dataset.unit != CLIENT_UNIT
+        self.summed = rules.weights == "summed"
+        self.max_weight = rules.max_units_per_client
+        weighs = self.summed and not self.per_unit
+        self.scale = self.limit / (self.clip * self.max_weight if weighs else self.clip)
+        self.bound = self.limit * (rules.max_units_per_client if self.per_unit else 1)
+        self.client_bound = max(self.bound, self.max_weight if self.summed else 0)
+        self.total_length = self.length + (1 if self.summed else 0)
+
+    def modulus_bits(self, clients):
+        bits = max(1, (2 * clients * self.client_bound).bit_length())
+        require(bits <= MAX_BITS, "PLAN")
+        return bits
+
+    def encode(self, values, weight, seeds):
+        """One client's integers; `seeds` has 32 bytes for each unit's vector."""
+        units = values if self.per_unit else [values]
+        require(all(len(unit) == self.length for unit in units), "FAILED")
+        require(len(units) <= self.max_weight or not self.per_unit, "FAILED")
+        require(all(math.isfinite(x) for unit in units for x in unit), "FAILED")
+        weighs = self.summed and not self.per_unit
+        require(weight == 1 or weighs, "FAILED")
+        require(0 <= weight <= self.max_weight, "FAILED")
+        total = [0] * self.length
+        for unit, seed in zip(units, seeds, strict=True):
+            real = [x * float(weight) for x in self.clipped(unit)] if weighs else self.clipped(unit)
+            total = [a + b for a, b in zip(total, self.rounded(real, seed), strict=True)]
+        counted = len(units) if self.per_unit else weight
+        return [*total, counted] if self.summed else total
+
+    def clipped(self, unit):
+        """The same direction, of a norm of at most `clip` however it is summed."""
+        target = self.clip * (1 - (self.length + 8) * 2.0**-52)
+        if math.sqrt(sum(x * x for x in unit)) <= target:
+            return unit
+        peak = max(abs(x) for x in unit)
+        unit = [x / peak for x in unit]
+        norm = math.sqrt(sum(x * x for x in unit))
+        return [x * (target / norm) for x in unit]
+
+    def rounded(self, unit, seed):
+        stream, out = secagg.Keystream(seed), []
+        for x in unit:
+            y = min(max(x * self.scale, -self.limit), self.limit)
+            below = math.floor(y)
+            uniform = (int.from_bytes(stream.read(8), "little") >> 11) * 2.0**-53
+            out.append(below + (1 if uniform < y - below else 0))
+        return out
+
+    def decode(self, total, clients):
+        values = total[: self.length]
+        require(all(abs(v) <= clients * self.bound for v in values), "SUM_RANGE")
+        weight = clients
+        if self.summed:
+            weight = total[-1]
+            require(0 <= weight <= clients * self.max_weight, "SUM_RANGE")
+        return {"values": [v / self.scale for v in values], "weight": weight}
+
+
+def sum_plan(plan):
+    """SPEC 4.3: what the protocol beneath is given."""
+    rules = plan.plan.aggregation
+    return secagg.Plan(
+        round_id=round_id(plan),
+        broadcast=plan.broadcast,
+        suite=SUITES[rules.suite],
+        adversary=rules.adversary,
+        cohort_size=plan.cohort_size,
+        cohort_root=plan.cohort_root,
+        threshold=plan.threshold,
+        corrupt=rules.corrupt,
+        min_clients=rules.min_clients,
+        length=Pipeline(plan).total_length,
+        modulus_bits=plan.modulus_bits,
+    )
+
+
+# ------------------------------------------------------------------ SPEC 6: the directory
+
+MAX_ENTRIES = 100_000
+DIRECTORY_LIMIT = 128 + 104 * MAX_ENTRIES
+
+
+class ClientId(Text):
+    def read(self, value):
+        return secagg.client_id(value)
+
+
+class Entries:
+    """At most so many pairs of id and key: ids ascend, no key is of small order or there twice."""
+
+    entry = record("Entry", ("client_id", ClientId()), ("key", DIGEST))
+
+    def read(self, value):
+        require(isinstance(value, list) and len(value) <= MAX_ENTRIES, "MALFORMED")
+        entries = tuple(self.entry.read(item) for item in value)
+        ids, keys = [e.client_id for e in entries], [e.key for e in entries]
+        require(ids == sorted(set(ids)), "MALFORMED")
+        require(not any(map(secagg.has_small_order, keys)), "MALFORMED")
+        require(len(set(keys)) == len(keys), "MALFORMED")
+        return entries
+
+
+Directory = message(
+    "directory",
+    "Directory",
+    ("epoch", Integer(1, 1 << 63)),
+    ("entries", Entries()),
+    ("signature", Octets(64, 64)),
+)
+
+
+def signed_directory(epoch, entries):
+    parts = [epoch.to_bytes(8, "big")]
+    for client_id, key in entries:
+        parts += [client_id.encode(), key]
+    return b"directory", *parts
+
+
+# ------------------------------------------------------------------ SPEC 2: messages
+
+MAX_DIRECTORY = 1 << 24
+MAX_BROADCAST = (1 << 32) - (1 << 20)
+INVITATION_LIMIT = MAX_BROADCAST + MAX_DIRECTORY + (1 << 16)
+ENVELOPE_LIMIT = 1 << 30
+
+Invitation = message(
+    "invitation",
+    "Invitation",
+    ("round_plan", RoundPlan),
+    ("membership", secagg.Membership),
+    ("directory", Octets(0, MAX_DIRECTORY)),
+    ("broadcast", Octets(0, MAX_BROADCAST)),
+)
+Envelope = message("envelope", "Envelope", ("round_id", DIGEST), ("body", Octets(0, math.inf)))
+Refusal = message("refusal", "Refusal", ("round_id", DIGEST), ("reason", Integer(1, 256)))
+
+
+# ------------------------------------------------------------------ SPEC 7: policies
+
+
+def _same(value, wanted):
+    return not wanted or value == wanted
+
+
+def _among(value, wanted):
+    return value in wanted
+
+
+def _at_least(value, wanted):
+    return value >= wanted
+
+
+def _at_most(value, wanted):
+    return not wanted or value <= wanted
+
+
+def _as_strong(ranks):
+    return lambda value, wanted: ranks.index(value) >= ranks.index(wanted)
+
+
+# Reason, where the wanted value stands in a policy, what of the round it is held against, how.
+FLOORS = (
+    ("POLICY_DATASET", "dataset.id", "plan.dataset.id", _same),
+    ("POLICY_DATASET", "dataset.unit", "plan.dataset.unit", _same),
+    ("POLICY_DATASET", "dataset.adjacency", "plan.dataset.adjacency", _same),
+    ("POLICY_PROTOCOL", "aggregation.protocol", "plan.aggregation.protocol", _among),
+    ("POLICY_SUITE", "aggregation.suite", "plan.aggregation.suite", _among),
+    (
+        "POLICY_ADVERSARY",
+        "aggregation.adversary",
+        "plan.aggregation.adversary",
+        _as_strong(ADVERSARIES),
+    ),
+    ("POLICY_COHORT", "aggregation.min_clients", "plan.aggregation.min_clients", _at_least),
+    ("POLICY_CORRUPT", "aggregation.corrupt", "plan.aggregation.corrupt", _at_least),
+    ("POLICY_THRESHOLD", "aggregation.threshold", "threshold", _at_least),
+    ("POLICY_COHORT", "aggregation.min_clients", "cohort_size", _at_least),
+    ("POLICY_UPDATE", "update.clip", "plan.update.clip", _at_most),
+    (
+        "POLICY_UPDATE",
+        "update.max_units_per_client",
+        "plan.update.max_units_per_client",
+        _at_most,
+    ),
+    ("POLICY_NOISE", "noise.trust", "plan.noise.trust", _as_strong(TRUSTS)),
+)
+
+
+def check_policy(policy, plan):
+    for reason, wanted_at, given_at, holds in FLOORS:
+        given, wanted = plan, policy
+        for step in given_at.split("."):
+            given = getattr(given, step)
+        for step in wanted_at.split("."):
+            wanted = wanted[step]
+        require(holds(given, wanted), reason)
+
+
+# ------------------------------------------------------------------ SPEC 8: the store
+
+
+class Store:
+    """What one client never forgets; `anchor` is what it has seen last, kept elsewhere."""
+
+    def __init__(self, authority):
+        self.authority = authority
+        self.history, self.anchor = [], []
+
+    def _records(self, kind):
+        return [details for what, details in self.history if what == kind]
+
+    def _check_anchor(self):
+        require(self.history[: len(self.anchor)] == self.anchor, "STORE_ROLLED_BACK")
+
+    def _commit(self, what, **details):
+        self.history = [*self.history, (what, details)]
+        self.anchor = self.history
+
+    def observe_directory(self, epoch, digest):
+        self._check_anchor()
+        seen = self._records("directory")
+        if seen:
+            latest = max(seen, key=lambda d: d["epoch"])
+            require(epoch >= latest["epoch"], "DIRECTORY_STALE")
+            require(epoch > latest["epoch"] or digest == latest["digest"], "DIRECTORY_MISMATCH")
+        if not seen or epoch > latest["epoch"]:
+            self._commit("directory", epoch=epoch, digest=digest)
+
+    def begin(self, run_id, number, attempt, agreed):
+        self._check_anchor()
+        begun = [d for d in self._records("begin") if d["run_id"] == run_id]
+        later = [d for d in begun if (d["round"], d["attempt"]) >= (number, attempt)]
+        require(not later, "ROUND_SEEN")
+        require(not self._answered(run_id, number), "ANSWERED")
+        same = all(d["terms"] == agreed for d in begun if d["round"] == number)
+        require(same, "ATTEMPT_CHANGED")
+        self._commit("begin", run_id=run_id, round=number, attempt=attempt, terms=agreed)
+
+    def mark_spent(self, run_id, number, attempt):
+        self._check_anchor()
+        key = {"run_id": run_id, "round": number, "attempt": attempt}
+        require(key not in self._records("spent"), "SPENT")
+        self._commit("spent", **key)
+
+    def mark_answered(self, run_id, number, broadcast, survivors, floor):
+        self._check_anchor()
+        require(not self._answered(run_id, number), "ANSWERED")
+        names = frozenset(survivors)
+        for known in self._records("answered"):
+            apart = len(names ^ known["survivors"])
+            close = known["broadcast"] == broadcast and 0 < apart < floor
+            require(not close, "SURVIVORS_OVERLAP")
+        answer = {"run_id": run_id, "round": number, "broadcast": broadcast}
+        self._commit("answered", **answer, survivors=names)
+
+    def _answered(self, run_id, number):
+        return any((d["run_id"], d["round"]) == (run_id, number) for d in self._records("answered"))
+
+    def record_receipt(self, run_id, number, head):
+        self._check_anchor()
+        key = {"run_id": run_id, "round": number}
+        known = [d["head"] for d in self._records("receipt") if d.items() >= key.items()]
+        require(not known or known == [head], "DIGEST")
+        if not known:
+            self._commit("receipt", **key, head=head)
+
+
+# ------------------------------------------------------------------ SPEC 10: plain
+
+
+PlainInput = secagg.message("plain-input", "PlainInput", digest=secagg.DIGEST)
+PLAIN_LIMIT = secagg.MAX_CHUNK_BYTES + 64
+
+
+class PlainClient:
+    """Sends its vector, once."""
+
+    def __init__(self, plan):
+        self.plan = plan
+
+    def start(self):
+        return []
+
+    def receive(self, sender, data):
+        raise Refused("UNEXPECTED")
+
+    def contribute(self, vector):
+        bits, packed, at = self.plan.modulus_bits, b"", 0
+        effects = [("persist", "spent", "input", ())]
+        residues = [value % 2**bits for value in vector]
+        for sequence, count in enumerate(secagg.chunk_lengths(len(vector))):
+            data = secagg.pack_bits(residues[at : at + count], bits)
+            effects.append(("chunk", SERVER, secagg.encode(secagg.MaskedChunk(sequence, data))))
+            packed, at = packed + data, at + count
+        closing = secagg.encode(PlainInput(secagg.upload_digest(packed)))
+        return [*effects, ("send", SERVER, closing), ("done", None, ())]
+
+
+class PlainServer:
+    def __init__(self, plan, memberships, directory):
+        self.plan = plan
+        self.waiting = {m.client_id for m in memberships}
+        self.uploads, self.survivors, self.phase = {}, [], "input"
+        self.total = [0] * plan.length
+
+    def waiting_for(self):
+        return self.waiting if self.phase == "input" else set()
+
+    def exclude(self, client_id):
+        self.waiting.discard(client_id)
+        self.uploads.pop(client_id, None)
+
+    def receive(self, sender, data):
+        require(self.phase == "input", "LATE", sender)
+        require(sender not in self.survivors, "DUPLICATE", sender)
+        require(sender in self.waiting, "UNKNOWN_SENDER", sender)
+        try:
+            self.take(sender, secagg.decode(data, PLAIN_LIMIT, secagg.MaskedChunk, PlainInput))
+        except secagg.Refused as refusal:
+            self.exclude(sender)
+            raise Refused(refusal.reason, (sender,)) from None
+        return []
+
+    def take(self, sender, value):
+        lengths, bits = secagg.chunk_lengths(self.plan.length), self.plan.modulus_bits
+        sizes = [secagg.packed_size(count, bits) for count in lengths]
+        chunks = self.uploads.setdefault(sender, [])
+        at = len(chunks)
+        if isinstance(value, secagg.MaskedChunk):
+            require(value.sequence == at and at < len(sizes), "CHUNK_ORDER")
+            require(len(value.data) == sizes[at], "CHUNK_ORDER")
+            chunks.append(value.data)
+            return
+        require(at == len(sizes), "CHUNK_ORDER")
+        require(secagg.upload_digest(b"".join(chunks)) == value.digest, "DIGEST")
+        vector = []
+        for data, count in zip(chunks, lengths, strict=True):
+            values, clean = secagg.unpack_bits(data, count, bits)
+            require(clean, "PADDING")
+            vector += values
+        secagg.add_signed(self.total, +1, vector, bits)
+        self.exclude(sender)
+        self.survivors.append(sender)
+
+    def advance(self):
+        self.phase = "done"
+        if len(self.survivors) < max(self.plan.threshold, self.plan.min_clients):
+            return [("aborted", "TOO_FEW", ())]
+        total = [secagg.centred(residue, self.plan.modulus_bits) for residue in self.total]
+        return [("done", total, tuple(sorted(self.survivors)))]
+
+
+class MaskingServer(secagg.Server):
+    """Masked aggregation's server, with what a round asks of one."""
+
+    def exclude(self, client_id):
+        index = self.index.get(client_id)
+        self.expected.discard(index)
+        self.answered.discard(index)
+        self.uploads.pop(index, None)
+
+    def waiting_for(self):
+        return {self.name(i) for i in self.expected - self.answered}
+
+
+# ------------------------------------------------------------------ SPEC 5: the client
+
+
+class Answer(NamedTuple):
+    """What one input leads to: effects in order, and why the party refused, if it did."""
+
+    effects: list
+    refusal: Refused | None
+
+
+class Client:
+    """One client in one attempt; its policy, identity and store are its own."""
+
+    def __init__(self, client_id, *, policy, identity_seed, store, rand, encoding):
+        self.client_id, self.policy, self.store = client_id, policy, store
+        self.identity_seed, self.rand, self.encoding = identity_seed, rand, encoding
+        self.party = self.plan = None
+        self.round_id = NONE
+        self.dead = False
+
+    def receive(self, sender, data):
+        return self._guarded(self._pass_on if self.party else self._accept, sender, data)
+
+    def contribute(self, values, weight):
+        return self._guarded(self._contribute, values, weight)
+
+    def _guarded(self, act, *arguments):
+        """SPEC 5.4: whatever is refused ends the client, and the server is told why, once."""
+        if self.dead:
+            return Answer([], Refused("UNEXPECTED"))
+        self.effects = []
+        try:
+            act(*arguments)
+        except secagg.Refused as refusal:
+            self.dead = True
+            told = encode(Refusal(self.round_id, refusal.code))
+            return Answer([*self.effects, ("send", SERVER, told)], refusal)
+        return Answer(self.effects, None)
+
+    def _accept(self, sender, data):
+        """SPEC 5.1, in its order."""
+        require(sender == SERVER, "UNKNOWN_SENDER")
+        invitation = decode(data, INVITATION_LIMIT, Invitation)
+        plan = invitation.round_plan
+        self.round_id = round_id(plan)
+        check_round_plan(plan)
+        check_policy(self.policy, plan)
+        self._check_place(plan, invitation.membership)
+        directory = self._check_directory(plan, invitation.directory)
+        require(broadcast_digest(invitation.broadcast) == plan.broadcast, "BROADCAST")
+        self.store.begin(plan.run_id, plan.round, plan.attempt, terms(plan))
+        self.effects.append(("commit", "begin", {}))
+        self.plan = plan
+        if plan.plan.aggregation.protocol == "plain":
+            self.party = PlainClient(sum_plan(plan))
+        else:
+            self.party = secagg.Client(
+                sum_plan(plan),
+                invitation.membership,
+                identity_seed=self.identity_seed,
+                directory=directory,
+                floor=self.policy["aggregation"]["min_clients"],
+                rand=self.rand,
+            )
+        self._carry_out(self.party.start())
+
+    def _check_place(self, plan, place):
+        require(place.client_id == self.client_id, "COHORT_PROOF")
+        leaf = secagg.cohort_leaf(place)
+        root, size = plan.cohort_root, plan.cohort_size
+        proven = secagg.merkle_verify(root, size, place.index, leaf, place.path)
+        require(proven, "COHORT_PROOF")
+
+    def _check_directory(self, plan, data):
+        """SPEC 6.2."""
+        if plan.plan.aggregation.adversary == HONEST_BUT_CURIOUS:
+            require(data == b"" and plan.directory == NONE, "PLAN")
+            return None
+        require(self.store.authority is not None, "FAILED")
+        directory = decode(data, DIRECTORY_LIMIT, Directory)
+        signed = signed_directory(directory.epoch, directory.entries)
+        good = secagg.verify(self.store.authority, directory.signature, *signed)
+        require(good, "DIRECTORY_SIGNATURE")
+        digest = secagg.digest(b"directory", data)
+        named = (plan.directory, plan.directory_epoch)
+        require((digest, directory.epoch) == named, "DIRECTORY_MISMATCH")
+        self.store.observe_directory(directory.epoch, digest)
+        held = {"epoch": directory.epoch, "digest": digest.hex()}
+        self.effects.append(("commit", "directory", held))
+        own = secagg.identity_public(self.identity_seed)
+        keys = dict(directory.entries)
+        require(keys.get(self.client_id) == own, "NOT_ENROLLED")
+        return keys
+
+    def _pass_on(self, sender, data):
+        """SPEC 5.3."""
+        envelope = decode(data, ENVELOPE_LIMIT, Envelope)
+        require(envelope.round_id == self.round_id, "WRONG_ROUND")
+        self._carry_out(self.party.receive(sender, envelope.body))
+
+    def _contribute(self, values, weight):
+        vector = Pipeline(self.plan).encode(values, weight, self.encoding)
+        self._carry_out(self.party.contribute(vector))
+
+    def _carry_out(self, effects):
+        plan = self.plan
+        for effect in effects:
+            match effect:
+                case ("persist", "spent", _, _):
+                    self.store.mark_spent(plan.run_id, plan.round, plan.attempt)
+                    self.effects.append(("commit", "spent", {}))
+                case ("persist", "answered", _, names):
+                    floor = self.policy["aggregation"]["min_clients"]
+                    where = (plan.run_id, plan.round, plan.broadcast)
+                    self.store.mark_answered(*where, names, floor)
+                    self.effects.append(("commit", "answered", {"survivors": sorted(names)}))
+                case ("send" | "chunk" as verb, recipient, body):
+                    self.effects.append((verb, recipient, encode(Envelope(self.round_id, body))))
+                case _:
+                    self.effects.append(effect)
+
+
+# ------------------------------------------------------------------ SPEC 5.5: the server
+
+
+class Server:
+    """One attempt at one round; `memberships` has every member's place, by index."""
+
+    def __init__(self, plan, memberships, directory, broadcast):
+        self.plan, self.directory, self.broadcast = plan, directory, broadcast
+        self.memberships = memberships
+        self.round_id = round_id(plan)
+        keys = None
+        if directory:
+            keys = dict(decode(directory, DIRECTORY_LIMIT, Directory).entries)
+        kinds = {"plain": PlainServer, "secagg": MaskingServer}
+        kind = kinds[plan.plan.aggregation.protocol]
+        self.party = kind(sum_plan(plan), memberships, keys)
+        self.refused, self.unmasking = {}, False
+
+    @property
+    def phase(self):
+        return self.party.phase
+
+    def waiting_for(self):
+        return sorted(self.party.waiting_for())
+
+    def invite(self, asked):
+        effects = []
+        for place in self.memberships:
+            if place.client_id not in asked:
+                self.party.exclude(place.client_id)
+                continue
+            invitation = Invitation(self.plan, place, self.directory, self.broadcast)
+            effects.append(("send", place.client_id, encode(invitation)))
+        return Answer(effects, None)
+
+    def receive(self, sender, data):
+        try:
+            return Answer(self._receive(sender, data), None)
+        except secagg.Refused as refusal:
+            return Answer([], refusal)
+
+    def _receive(self, sender, data):
+        try:
+            message = decode(data, ENVELOPE_LIMIT, Envelope, Refusal)
+        except secagg.Refused as refusal:
+            self.party.exclude(sender)
+            raise Refused(refusal.reason, (sender,)) from None
+        unread = isinstance(message, Refusal) and message.round_id == NONE
+        require(message.round_id == self.round_id or unread, "WRONG_ROUND", sender)
+        if isinstance(message, Refusal):
+            known = {code: reason for reason, code in REASONS.items()}
+            self.refused.setdefault(sender, known.get(message.reason, "FAILED"))
+            self.party.exclude(sender)
+            return []
+        return self._carry_out(self.party.receive(sender, message.body))
+
+    def advance(self):
+        return Answer(self._carry_out(self.party.advance()), None)
+
+    def _carry_out(self, effects):
+        return [self._addressed(effect) for effect in effects]
+
+    def _addressed(self, effect):
+        match effect:
+            case ("send" | "chunk" as verb, recipient, body):
+                return verb, recipient, encode(Envelope(self.round_id, body))
+            case ("persist", "unmasking", _, _):
+                self.unmasking = True
+                return effect
+            case ("done", total, survivors):
+                try:
+                    decoded = Pipeline(self.plan).decode(total, len(survivors))
+                except Refused as refusal:
+                    return "aborted", refusal.reason, ()
+                return "done", decoded, survivors
+        return effect

@@ -1,0 +1,185 @@
+"""Plans, policies and invitations with a few things wrong, drawn for both sides of a round."""
+
+import math
+
+import msgspec
+from hypothesis import strategies as st
+
+from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.rounds import Invitation, Plan
+from fedprivacy.secagg import PROTOCOLS, SERVER, Adversary, Cohort
+from fedprivacy.wire import encode
+from round_sides import package_plan, reference, vector_of, verdict
+
+# ------------------------------------------------------------------ plans and policies
+
+CHANGES = {
+    "version": st.sampled_from([1, 1, 1, 2]),
+    "attempt": st.integers(1, 4),
+    "cohort_size": st.integers(1, 8),
+    "length": st.sampled_from([1, 4, 1 << 32, (1 << 32) + 1]),
+    "clip": st.sampled_from([3.0, 3.0, 2.0, 0.0, -1.0, 1e-101, 1e101, math.inf, math.nan]),
+    "threshold": st.integers(1, 9),
+    "modulus_bits": st.integers(1, 62),
+    "committee_root": st.sampled_from([bytes(32)] * 3 + [b"c" * 32]),
+    "ledger_head": st.sampled_from([bytes(32)] * 3 + [b"l" * 32]),
+}
+RULES = {
+    "aggregation": {
+        "protocol": st.sampled_from([*PROTOCOLS, "telepathy"]),
+        "suite": st.sampled_from([next(iter(reference.SUITES))] * 4 + ["rot13"]),
+        "adversary": st.sampled_from([a.value for a in Adversary]),
+        "min_clients": st.integers(1, 9),
+        "corrupt": st.integers(0, 4),
+        "threshold": st.integers(0, 9),
+        "attempts": st.integers(1, 4),
+    },
+    "update": {
+        "clip": st.sampled_from([3.0, 3.0, 1e120, math.inf, 1e-120]),
+        "value_bits": st.integers(2, 32),
+        "weights": st.sampled_from(["uniform", "summed"]),
+        "max_units_per_client": st.sampled_from([1, 3, (1 << 31) - 1]),
+    },
+    "dataset": {
+        "unit": st.sampled_from(["client", "patient"]),
+        "adjacency": st.sampled_from(["add-or-remove-one", "replace-one"]),
+    },
+}
+WANTED = {
+    "aggregation": {
+        "protocol": st.sampled_from([["plain", "secagg"], ["secagg"], []]),
+        "suite": st.sampled_from([list(reference.SUITES), list(reference.SUITES), ["other"]]),
+        "adversary": st.sampled_from([a.value for a in Adversary]),
+        "min_clients": st.integers(2, 6),
+        "corrupt": st.integers(0, 3),
+        "threshold": st.integers(0, 6),
+    },
+    "dataset": {
+        "id": st.sampled_from(["", "ones", "twos"]),
+        "unit": st.sampled_from(["", "client", "patient"]),
+        "adjacency": st.sampled_from([None, "replace-one"]),
+    },
+    "update": {
+        "clip": st.sampled_from([0.0, 2.5, 3.0]),
+        "max_units_per_client": st.sampled_from([0, 2]),
+    },
+}
+
+
+CURIOUS_POLICY = {
+    "protocol": ["plain", "secagg"],
+    "adversary": "honest-but-curious",
+    "min_clients": 2,
+}
+"""A policy's `[aggregation]` that the vectors' plans are not below."""
+
+
+def few_of(fields, most=2):
+    """Values for at most so many of these fields, so that the last checks are reached, too."""
+    names = st.lists(st.sampled_from(sorted(fields)), max_size=most, unique=True)
+    return names.flatmap(lambda chosen: st.fixed_dictionaries({n: fields[n] for n in chosen}))
+
+
+def told_plan(changes, rules, follows):
+    """A round plan with these changes; its threshold and modulus follow from them, or do not."""
+    attempt = vector_of("ok_masked_signed")["attempts"][0]
+    plan = msgspec.to_builtins(package_plan(attempt["round_plan"]).plan)
+    for section, values in rules.items():
+        plan[section] = plan[section] | values
+    told = msgspec.structs.replace(
+        package_plan(attempt["round_plan"]), **changes | {"plan": msgspec.convert(plan, Plan)}
+    )
+    if not follows:
+        return told
+    threshold = told.plan.threshold(told.cohort_size)
+    theirs = reference.RoundPlan.read(reference.unpack(encode(told)))
+    bits = verdict(lambda: reference.Pipeline(theirs).modulus_bits(told.cohort_size))
+    bits = bits if isinstance(bits, int) else 1
+    return msgspec.structs.replace(told, threshold=threshold, modulus_bits=bits)
+
+
+# ------------------------------------------------------------------ invitations
+
+AUTHORITY, IMPOSTOR = (SigningKey.from_seed(bytes([i]) * 32) for i in (1, 2))
+BEFORE = {
+    "nothing": None,
+    "later-directory": ("directory", {"epoch": 4, "digest": bytes(32)}),
+    "other-directory": ("directory", {"epoch": 3, "digest": bytes(32)}),
+    "begun": ("begin", {"round": 1, "attempt": 1, "terms": bytes(32)}),
+    "later-round": ("begin", {"round": 2, "attempt": 1, "terms": bytes(32)}),
+    "answered": (
+        "answered",
+        {"round": 1, "broadcast": bytes(32), "survivors": ["a", "b"], "floor": 2},
+    ),
+}
+HONEST_INVITATION = {
+    "changes": {},
+    "wanted": {},
+    "curious": False,
+    "place": "c000",
+    "epoch": 3,
+    "signer": AUTHORITY,
+    "enrolled": True,
+    "pinned": True,
+    "unread": None,
+    "broadcast": b"a model's weights",
+    "before": "nothing",
+    "sender": SERVER,
+}
+LIES = {
+    "changes": few_of(
+        {
+            "version": st.just(2),
+            "attempt": st.sampled_from([2, 3]),
+            "threshold": st.just(3),
+            "clip": st.just(4.0),
+            "modulus_bits": st.just(6),
+            "directory": st.sampled_from([bytes(32), b"d" * 32]),
+            "directory_epoch": st.just(9),
+        }
+    ),
+    "wanted": few_of(
+        {
+            "adversary": st.just("malicious"),
+            "protocol": st.just(["plain"]),
+            "min_clients": st.just(3),
+            "threshold": st.just(3),
+        }
+    ),
+    "curious": st.just(True),
+    "place": st.sampled_from(["c001", "elsewhere"]),
+    "signer": st.just(IMPOSTOR),
+    "enrolled": st.just(False),
+    "pinned": st.just(False),
+    "unread": st.sampled_from([b"", b"\x90"]),
+    "broadcast": st.just(b"another"),
+    "before": st.sampled_from(sorted(BEFORE)),
+    "sender": st.just("c001"),
+}
+
+
+def told_invitation(attempt, lies):
+    """The attempt's invitation to c000, with these lies in it."""
+    salts = {name: bytes.fromhex(salt) for name, salt in attempt["cohort"]}
+    places = Cohort(tuple(salts), tuple(salts.values())).memberships()
+    elsewhere = msgspec.structs.replace(places[0], salt=bytes(32))
+    place = {p.client_id: p for p in places}.get(lies["place"], elsewhere)
+    plan = package_plan(attempt["round_plan"])
+    entries = [(p.client_id, bytes([9 + p.index]) * 32) for p in places]
+    entries[0] = ("c000", IDENTITY.public if lies["enrolled"] else entries[0][1])
+    directory = Directory.sign(lies["epoch"], entries, lies["signer"])
+    told = {"directory": directory.digest(), "directory_epoch": directory.epoch}
+    if lies["curious"]:
+        rules = msgspec.structs.replace(
+            plan.plan.aggregation, adversary=Adversary.HONEST_BUT_CURIOUS
+        )
+        told = {"plan": msgspec.structs.replace(plan.plan, aggregation=rules)}
+        told |= {"directory": bytes(32), "directory_epoch": 0}
+    plan = msgspec.structs.replace(plan, **told | lies["changes"])
+    data = b"" if lies["curious"] else encode(directory)
+    data = data if lies["unread"] is None else lies["unread"]
+    return encode(Invitation(plan, place, data, lies["broadcast"]))
+
+
+IDENTITY = SigningKey.from_seed(b"i" * 32)
+ENTRY = {"client_id": "c000", "identity_seed": (b"i" * 32).hex()}
