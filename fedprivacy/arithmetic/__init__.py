@@ -1,5 +1,6 @@
 """Pure functions on arrays of integers: residues, bit packing, secret sharing."""
 
+from fedprivacy.arithmetic.packed_sum import PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
 from fedprivacy.arithmetic.residues import (
     MAX_BITS,
@@ -23,6 +24,7 @@ from fedprivacy.arithmetic.shamir import (
 __all__ = [
     "MAX_BITS",
     "PRIME",
+    "PackedSum",
     "combine",
     "from_residues",
     "lagrange_at_zero",

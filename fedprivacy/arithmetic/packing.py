@@ -2,22 +2,30 @@
 
 Value i occupies bits [i * bits, (i + 1) * bits) of a little-endian bit string: bit k is bit k % 8
 of byte k // 8. The bits after the last value are zero.
+
+The work is done on rows, the shortest runs of values that fill whole bytes and more than one word.
+Two values of up to 32 bits are first joined to one item of a 64-bit word.
 """
 
 from __future__ import annotations
 
 from math import gcd
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.arithmetic.residues import check_bits
 
-__all__ = ["pack", "packed_size", "unpack"]
+__all__ = ["WHOLE", "pack", "packed_size", "unpack"]
 
-_BLOCK = 1 << 14  # values at a time: a block and its words stay in the L2 cache
-_WHOLE = {8: "<u1", 16: "<u2", 32: "<u4"}  # widths at which packing is a cast
+WHOLE = {8: "<u1", 16: "<u2", 32: "<u4"}
+"""Widths at which packing is a cast, and the type to cast to."""
+
+_BLOCK = 1 << 15  # values at a time: what is made of them on the way stays in the L2 cache
+_WORD = 8  # bytes
+
+_Words = NDArray[np.uint64]
 
 
 def packed_size(count: int, bits: int) -> int:
@@ -25,10 +33,42 @@ def packed_size(count: int, bits: int) -> int:
     return (count * bits + 7) // 8
 
 
-def _layout(bits: int) -> tuple[int, int]:
-    """The shortest run of values that ends on a word's end: how many values, how many words."""
-    common = gcd(bits, 64)
-    return 64 // common, bits // common
+class _Layout(NamedTuple):
+    """How a row of values lies in its bytes."""
+
+    values: int
+    items: int
+    item_bits: int
+    row_bytes: int
+
+    @classmethod
+    def of(cls, bits: int) -> _Layout:
+        per_item = 2 if bits <= 32 else 1
+        item_bits = per_item * bits
+        items = 8 // gcd(item_bits, 8)
+        # More than a word, so that no word that is written reaches into the next but one.
+        while items * item_bits <= 64:
+            items *= 2
+        return cls(items * per_item, items, item_bits, items * item_bits // 8)
+
+    @property
+    def words(self) -> int:
+        return -(-self.row_bytes // _WORD)
+
+    def parts(self) -> list[list[tuple[int, int]]]:
+        """Of each word, the items that lie in it, with their shifts; below 0, to the right."""
+        found: list[list[tuple[int, int]]] = [[] for _ in range(self.words)]
+        for item in range(self.items):
+            word, shift = divmod(item * self.item_bits, 64)
+            found[word].append((item, shift))
+            if shift + self.item_bits > 64:
+                found[word + 1].append((item, shift - 64))
+        return found
+
+    def column(self, buffer: NDArray[np.uint8], word: int) -> _Words:
+        """Word `word` of every row, in a buffer with a spare word at its end; unaligned."""
+        rows = (len(buffer) - _WORD) // self.row_bytes
+        return np.ndarray((rows,), "<u8", buffer, word * _WORD, (self.row_bytes,))
 
 
 def pack(values: NDArray[np.unsignedinteger[Any]], bits: int) -> bytes:
@@ -39,35 +79,53 @@ def pack(values: NDArray[np.unsignedinteger[Any]], bits: int) -> bytes:
     check_bits(bits)
     if len(values) and int(values.max()) >> bits:
         raise ValueError(f"a value does not fit {bits} bits")
-    if bits in _WHOLE:
-        return values.astype(_WHOLE[bits]).tobytes()
-    per_group, words_per_group = _layout(bits)
-    groups = -(-len(values) // per_group)
-    words = np.zeros((groups, words_per_group), dtype="<u8")
-    step = _BLOCK // per_group
-    for first in range(0, groups, step):
-        block = words[first : first + step]
-        _pack_block(values[first * per_group : (first + step) * per_group], block, bits)
-    return words.tobytes()[: packed_size(len(values), bits)]
+    if bits in WHOLE:
+        return values.astype(WHOLE[bits]).tobytes()
+    layout = _Layout.of(bits)
+    rows = -(-len(values) // layout.values)
+    buffer = np.zeros(rows * layout.row_bytes + _WORD, dtype=np.uint8)
+    step = max(1, _BLOCK // layout.values)
+    for first in range(0, rows, step):
+        part = values[first * layout.values : (first + step) * layout.values]
+        end = min(first + step, rows) * layout.row_bytes + _WORD
+        _pack_rows(_items(part, bits, layout), buffer[first * layout.row_bytes : end], layout)
+    return buffer[: packed_size(len(values), bits)].tobytes()
 
 
-def _pack_block(values: NDArray[np.unsignedinteger[Any]], words: NDArray[Any], bits: int) -> None:
-    """Writes values into zeroed words, one row of words a group of values."""
-    per_group = _layout(bits)[0]
-    columns = np.zeros((per_group, len(words)), dtype=np.uint64)
-    whole = len(values) // per_group
-    columns[:, :whole] = values[: whole * per_group].reshape(whole, per_group).T
-    rest = values[whole * per_group :]
-    columns[: len(rest), whole:] = rest[:, None]
-    for i, column in enumerate(columns):
-        word, shift = divmod(i * bits, 64)
-        words[:, word] |= column << np.uint64(shift)
-        if shift + bits > 64:
-            words[:, word + 1] |= column >> np.uint64(64 - shift)
+def _items(values: NDArray[np.unsignedinteger[Any]], bits: int, layout: _Layout) -> _Words:
+    """Whole rows of items, `(rows, items)`, the last row filled up with zeros."""
+    rows = -(-len(values) // layout.values)
+    dtype = "<u4" if bits <= 32 else "<u8"
+    whole = np.ascontiguousarray(values, dtype=dtype)
+    if len(values) < rows * layout.values:
+        whole = np.zeros(rows * layout.values, dtype=dtype)
+        whole[: len(values)] = values
+    words: _Words = whole.view("<u8")
+    if bits < 32:
+        # The upper value of each pair moves down to where the lower one ends.
+        joined = words >> np.uint64(32 - bits)
+        joined &= np.uint64(((1 << bits) - 1) << bits)
+        joined |= words & np.uint64((1 << bits) - 1)
+        words = joined
+    return words.reshape(rows, layout.items)
 
 
-def unpack(data: bytes | bytearray | memoryview, count: int, bits: int) -> NDArray[np.uint64]:
-    """The `(count,)` values that `pack` turns into these bytes.
+def _pack_rows(items: _Words, buffer: NDArray[np.uint8], layout: _Layout) -> None:
+    # A row's last word reaches into the next row, whose first word then overwrites that.
+    for word, parts in reversed(list(enumerate(layout.parts()))):
+        (item, shift), *others = parts
+        value = _shifted(items[:, item], shift)
+        for item, shift in others:
+            value |= _shifted(items[:, item], shift)
+        layout.column(buffer, word)[:] = value
+
+
+def _shifted(column: _Words, shift: int) -> _Words:
+    return column << np.uint64(shift) if shift >= 0 else column >> np.uint64(-shift)
+
+
+def unpack(data: bytes | bytearray | memoryview, count: int, bits: int) -> NDArray[Any]:
+    """The `(count,)` values that `pack` turns into these bytes: uint32 up to 32 bits, else uint64.
 
     Raises `ValueError` if the length is not `packed_size(count, bits)` or padding is not zero.
     """
@@ -78,32 +136,44 @@ def unpack(data: bytes | bytearray | memoryview, count: int, bits: int) -> NDArr
     used = count * bits % 8
     if used and raw[-1] >> used:
         raise ValueError("bits after the last value are not zero")
-    if bits in _WHOLE:
-        return raw.view(_WHOLE[bits]).astype(np.uint64)
-    per_group, words_per_group = _layout(bits)
-    out = np.empty(count, dtype=np.uint64)
-    step = _BLOCK // per_group
-    for first in range(0, -(-count // per_group), step):
-        start = first * words_per_group * 8
-        part = raw[start : start + step * words_per_group * 8]
-        target = out[first * per_group : (first + step) * per_group]
-        target[:] = _unpack_block(part, bits)[: len(target)]
+    out = np.empty(count, dtype="<u4" if bits <= 32 else "<u8")
+    if bits in WHOLE:
+        out[:] = raw.view(WHOLE[bits])
+        return out
+    layout = _Layout.of(bits)
+    step = max(1, _BLOCK // layout.values)
+    for first in range(0, -(-count // layout.values), step):
+        part = raw[first * layout.row_bytes : (first + step) * layout.row_bytes]
+        target = out[first * layout.values : (first + step) * layout.values]
+        target[:] = _unpack_rows(part, bits, layout)[: len(target)]
     return out
 
 
-def _unpack_block(raw: NDArray[np.uint8], bits: int) -> NDArray[np.uint64]:
-    """The values of a block, and zeros up to the end of its last group."""
-    per_group, words_per_group = _layout(bits)
-    groups = -(-len(raw) // (words_per_group * 8))
-    padded = np.zeros(groups * words_per_group * 8, dtype=np.uint8)
-    padded[: len(raw)] = raw
-    words = np.ascontiguousarray(padded.view("<u8").reshape(groups, words_per_group).T)
-    columns = np.empty((per_group, groups), dtype=np.uint64)
-    mask = np.uint64((1 << bits) - 1)
-    for i in range(per_group):
-        word, shift = divmod(i * bits, 64)
-        columns[i] = words[word] >> np.uint64(shift)
-        if shift + bits > 64:
-            columns[i] |= words[word + 1] << np.uint64(64 - shift)
-    columns &= mask
-    return columns.T.reshape(-1)
+def _unpack_rows(raw: NDArray[np.uint8], bits: int, layout: _Layout) -> NDArray[Any]:
+    """The values of some rows, and zeros up to the end of the last."""
+    rows = -(-len(raw) // layout.row_bytes)
+    buffer = np.zeros(rows * layout.row_bytes + _WORD, dtype=np.uint8)
+    buffer[: len(raw)] = raw
+    items = np.empty((rows, layout.items), dtype=np.uint64)
+    filled: set[int] = set()
+    for word, parts in enumerate(layout.parts()):
+        column = layout.column(buffer, word).copy()
+        for item, shift in parts:
+            if item in filled:
+                items[:, item] |= _shifted(column, -shift)
+            else:
+                items[:, item] = _shifted(column, -shift)
+            filled.add(item)
+    if bits > 32:
+        items &= np.uint64((1 << bits) - 1)
+        return items.reshape(-1)
+    return _pairs(items.reshape(-1), bits)
+
+
+def _pairs(items: _Words, bits: int) -> NDArray[Any]:
+    """The two values of each item."""
+    upper = items << np.uint64(32 - bits)
+    upper &= np.uint64(((1 << bits) - 1) << 32)
+    items &= np.uint64((1 << bits) - 1)
+    items |= upper
+    return items.view("<u4")

@@ -3,6 +3,7 @@
 from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
 from fedprivacy.crypto.agreement import KEY_BYTES, KeyPair, is_weak
 from fedprivacy.crypto.authority import Authority
+from fedprivacy.crypto.checksum import CHECKSUM_BYTES, Checksum
 from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
 from fedprivacy.crypto.draft import DirectoryDraft
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
@@ -18,6 +19,7 @@ from fedprivacy.crypto.signing import (
 from fedprivacy.crypto.suites import Suite
 
 __all__ = [
+    "CHECKSUM_BYTES",
     "CLIENT_ID_PATTERN",
     "KEY_BYTES",
     "MAX_ENTRIES",
@@ -25,6 +27,7 @@ __all__ = [
     "PUBLIC_KEY_BYTES",
     "SIGNATURE_BYTES",
     "Authority",
+    "Checksum",
     "Directory",
     "DirectoryDraft",
     "Enrolment",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.vector import Update, VectorSpec
+from fedprivacy.vector import BLOCK_VALUES, Lazy, Update, VectorSpec
 
 __all__ = ["Clip"]
 
@@ -52,31 +54,49 @@ class Clip:
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
         spec.check(update.values)
-        rows = update.values.reshape(-1, spec.length)
+        values = np.asarray(update.values)
         # With u = 2**-53 and n coordinates, a norm summed in float64, in any order, is off by a
         # factor within 1 +- (n/2 + 2) u, and the scaling below adds less than 4 u. A computed norm
         # of at most norm (1 - 2 (n + 8) u) is therefore at most `norm` however it is looked at.
         target = self.norm * (1 - (spec.length + 8) * 2.0**-52)
         with np.errstate(over="ignore"):  # an infinite norm is longer than the target, too
-            long = _norms(rows) > target
+            long = np.sqrt(_squares(values)) > target
         if not long.any():
             return update
-        clipped = rows.copy()
-        clipped[long] = _scaled(rows[long], target)
-        return Update(clipped.reshape(update.values.shape), update.weight)
+        # Each long row is first divided by its peak, so that no square overflows.
+        peaks = np.where(long, _peaks(values), 1.0)[..., None]
+        norms = np.where(long, np.sqrt(_squares(values, peaks)), target)
+        factors = (target / norms)[..., None]
+        clipped = Lazy(values.shape, lambda part: values[..., part] / peaks * factors)
+        return Update(clipped, update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         return values
 
 
-def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms: NDArray[np.float64] = np.sqrt(np.vecdot(rows, rows))
-    return norms
+def _blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    """Columns of a few rows at a time, as float64; each is overwritten by the next."""
+    width = max(1, BLOCK_VALUES // max(1, math.prod(values.shape[:-1])))
+    scratch = np.empty((*values.shape[:-1], min(width, values.shape[-1])))
+    for start in range(0, values.shape[-1], width):
+        block = values[..., start : start + width]
+        taken = scratch[..., : block.shape[-1]]
+        np.copyto(taken, block)
+        yield taken
 
 
-def _scaled(rows: NDArray[np.float64], target: float) -> NDArray[np.float64]:
-    """Rows of norm `target`; each is first divided by its peak, so that no square overflows."""
-    peaks = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    rows = rows / peaks[:, None]
-    rows *= (target / _norms(rows))[:, None]
-    return rows
+def _squares(values: NDArray[Any], peaks: NDArray[np.float64] | None = None) -> Any:
+    """Each row's sum of squares, divided by the square of its peak where that is given."""
+    total = np.zeros(values.shape[:-1])
+    for block in _blocks(values):
+        part = block if peaks is None else block / peaks
+        total = total + np.vecdot(part, part)
+    return total
+
+
+def _peaks(values: NDArray[Any]) -> Any:
+    """Each row's largest magnitude."""
+    most = np.zeros(values.shape[:-1])
+    for block in _blocks(values):
+        most = np.maximum(most, np.maximum(block.max(axis=-1), -block.min(axis=-1)))
+    return most

@@ -61,14 +61,15 @@ class PerUnit:
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
         specs = self._specs(spec)
         specs[0].check(update.values)
+        values = np.asarray(update.values)
         total = np.zeros(spec.length, dtype=np.int64)
         step = max(1, BLOCK_VALUES // spec.length)
-        for start in range(0, len(update.values), step):
-            block = Update(update.values[start : start + step])
+        for start in range(0, len(values), step):
+            block = Update(values[start : start + step])
             for stage, before in zip(self.stages, specs, strict=False):
                 block = stage.encode(block, before, rng=rng)
-            total += block.values.sum(axis=0)
-        return Update(total, len(update.values))
+            total += np.asarray(block.values).sum(axis=0)
+        return Update(total, len(values))
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         for stage, before in reversed(list(zip(self.stages, self._specs(spec), strict=False))):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import PeerError, Reason, RoundAborted
 from fedprivacy.randomness import Rng
@@ -22,6 +19,7 @@ from fedprivacy.secagg import (
     Persist,
     Send,
     SendChunk,
+    Source,
 )
 from fedprivacy.vector import Aggregate
 from fedprivacy.wire import decode, encode
@@ -132,7 +130,7 @@ class RoundServer:
                 case _:
                     yield effect
 
-    def _decoded(self, done: Done, total: NDArray[np.int64]) -> Done | Aborted:
+    def _decoded(self, done: Done, total: Source) -> Done | Aborted:
         try:
             self._aggregate = self._plan.pipeline.decode(total, clients=len(done.survivors))
         except PeerError as error:

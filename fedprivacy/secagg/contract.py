@@ -96,14 +96,26 @@ class SendChunk(Send):
     """Deliver one chunk of a vector; chunks of one sender keep their order."""
 
 
+class Source(Protocol):
+    """A vector of int64 that is read slice by slice: an array, a memory map, or anything alike.
+
+    A client's is read once, front to back; each value is within the bound that the plan's modulus
+    was made for.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> NDArray[np.int64]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The party has ended well.
 
-    `total` is the server's: `(length,)` int64, the exact sum over `survivors`; a client has none.
+    `total` is the server's: `(length,)` int64, the exact sum over `survivors`, to be read slice by
+    slice; a client has none.
     """
 
-    total: NDArray[np.int64] | None = field(default=None, repr=False)
+    total: Source | None = field(default=None, repr=False)
     survivors: tuple[str, ...] = ()
 
 
@@ -115,16 +127,6 @@ class Aborted:
 
 
 Effect = Persist | Send | SendChunk | Done | Aborted
-
-
-class Source(Protocol):
-    """A client's vector, read once, front to back: an array, a memory map, or anything alike."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> NDArray[np.int64]:
-        """`(stop - start,)` int64, each within the bound that the plan's modulus was made for."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-import numpy as np
-
-from fedprivacy.arithmetic import from_residues, to_residues, word_dtype
-from fedprivacy.crypto import Directory, Identity
+from fedprivacy.arithmetic import to_residues
+from fedprivacy.crypto import CHECKSUM_BYTES, Directory, Identity
 from fedprivacy.errors import ConfigurationError, PeerError, Reason, RoundAborted
 from fedprivacy.randomness import Rng
-from fedprivacy.secagg.cohort import Cohort, Digest, Membership
+from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import (
     SERVER,
     Aborted,
@@ -31,13 +29,14 @@ from fedprivacy.secagg.contract import (
 )
 from fedprivacy.secagg.uploads import (
     MAX_CHUNK_BYTES,
+    Check,
     MaskedChunk,
     PackedUpload,
-    Spool,
+    Uploads,
     chunk_sizes,
     chunk_slices,
 )
-from fedprivacy.wire import DIGEST_BYTES, Message, decode, encode
+from fedprivacy.wire import Message, decode, encode
 
 __all__ = ["Plain", "PlainClient", "PlainInput", "PlainServer"]
 
@@ -47,14 +46,15 @@ _LIMIT = MAX_CHUNK_BYTES + 64
 class PlainInput(Message, frozen=True, tag="plain-input"):
     """Closes a client's upload."""
 
-    digest: Digest
+    checksum: Check
 
 
 class PlainClient:
     """Sends its vector, once."""
 
-    def __init__(self, plan: SumPlan) -> None:
+    def __init__(self, plan: SumPlan, membership: Membership) -> None:
         self._plan = plan
+        self._me = membership
         self._spent = False
 
     def start(self) -> Iterator[Effect]:
@@ -74,11 +74,11 @@ class PlainClient:
             )
         self._spent = True
         yield Persist(Mark.SPENT, "input")
-        upload = PackedUpload(self._plan.modulus_bits)
+        upload = PackedUpload(self._plan, self._me.index)
         for part in chunk_slices(self._plan.length):
             residues = to_residues(source[part], self._plan.modulus_bits)
             yield SendChunk(SERVER, upload.chunk(residues))
-        yield Send(SERVER, encode(PlainInput(upload.digest())))
+        yield Send(SERVER, encode(PlainInput(upload.checksum())))
         yield Done()
 
     def fail(self) -> None:
@@ -91,9 +91,9 @@ class PlainServer:
     def __init__(self, plan: SumPlan, cohort: Cohort) -> None:
         self._plan = plan
         self._waiting = dict.fromkeys(cohort.members)
-        self._spools: dict[str, Spool] = {}
+        self._index = {name: i for i, name in enumerate(cohort.members)}
         self._survivors: list[str] = []
-        self._total = np.zeros(plan.length, dtype=word_dtype(plan.modulus_bits))
+        self._uploads = Uploads(plan)
         self._over = False
 
     @property
@@ -106,7 +106,8 @@ class PlainServer:
 
     def exclude(self, client_id: str) -> None:
         self._waiting.pop(client_id, None)
-        self._spools.pop(client_id, None)
+        if client_id in self._index:
+            self._uploads.drop(self._index[client_id])
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
         if self._over:
@@ -122,12 +123,11 @@ class PlainServer:
         return iter(())
 
     def _take(self, sender: str, message: MaskedChunk | PlainInput) -> None:
-        plan = self._plan
-        spool = self._spools.setdefault(sender, Spool(plan.length, plan.modulus_bits))
+        index = self._index[sender]
         if isinstance(message, MaskedChunk):
-            spool.take(message)
+            self._uploads.take(index, message)
             return
-        spool.fold_into(self._total, message.digest)
+        self._uploads.fold(index, message.checksum)
         self.exclude(sender)
         self._survivors.append(sender)
 
@@ -136,13 +136,12 @@ class PlainServer:
             raise ConfigurationError("the round is over: nothing to advance")
         self._over = True
         plan = self._plan
-        self._spools.clear()
+        self._uploads.clear()
         if len(self._survivors) < plan.floor:
             detail = f"{len(self._survivors)} inputs where {plan.floor} are needed"
             yield Aborted(RoundAborted(Reason.TOO_FEW, detail))
             return
-        total = from_residues(self._total.astype(np.uint64), plan.modulus_bits)
-        yield Done(total, tuple(sorted(self._survivors)))
+        yield Done(self._uploads.total, tuple(sorted(self._survivors)))
 
 
 class Plain:
@@ -160,7 +159,7 @@ class Plain:
     ) -> Iterator[tuple[str, int]]:
         for size in chunk_sizes(length, modulus_bits):
             yield "input", size
-        yield "input", len(encode(PlainInput(bytes(DIGEST_BYTES))))
+        yield "input", len(encode(PlainInput(bytes(CHECKSUM_BYTES))))
 
     @staticmethod
     def server(
@@ -178,4 +177,4 @@ class Plain:
         floor: int,
         rand: bytes,
     ) -> PlainClient:
-        return PlainClient(plan)
+        return PlainClient(plan, membership)

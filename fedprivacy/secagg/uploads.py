@@ -1,36 +1,43 @@
-"""A vector on its way: bit-packed chunks in order, then a closing message with their digest.
+"""Vectors on their way: bit-packed chunks in order, then a closing message with a checksum.
 
-The server spools an upload apart and hands it over whole; a client that dies in the middle leaves
-nothing behind.
+The server spools an upload apart and adds it to the running sum when it is there whole; a client
+that dies in the middle leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import tempfile
+import weakref
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import IO, Annotated
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic import pack, packed_size, unpack
+from fedprivacy.arithmetic import PackedSum, pack, packed_size
+from fedprivacy.crypto import CHECKSUM_BYTES, Checksum
 from fedprivacy.errors import PeerError, Reason
-from fedprivacy.wire import Digester, Message, blob_size, encode
+from fedprivacy.secagg.contract import SumPlan
+from fedprivacy.wire import Message, blob_size, digest, encode
 
 __all__ = [
     "CHUNK_VALUES",
     "MAX_CHUNK_BYTES",
+    "Check",
     "MaskedChunk",
     "PackedUpload",
-    "Spool",
+    "Uploads",
     "chunk_sizes",
     "chunk_slices",
 ]
 
 CHUNK_VALUES = 1 << 16
-"""Values in every chunk but the last; a multiple of 64, so that each chunk ends on a byte."""
+"""Values in every chunk but the last; a multiple of 64, so that each chunk ends on a word."""
 MAX_CHUNK_BYTES = packed_size(CHUNK_VALUES, 64)
-_LABEL = "upload"
+Check = Annotated[bytes, Meta(min_length=CHECKSUM_BYTES, max_length=CHECKSUM_BYTES)]
+
+_LEAST_MEMORY = 1 << 20  # bytes of unfinished uploads that are kept in memory whatever the sum
 
 
 class MaskedChunk(Message, frozen=True, tag="masked-chunk"):
@@ -53,71 +60,133 @@ def chunk_sizes(length: int, bits: int) -> Iterator[int]:
         yield around + blob_size(packed_size(part.stop - part.start, bits))
 
 
+def _checksum(plan: SumPlan, index: int) -> Checksum:
+    """Of this member's upload. The key is no secret: nobody gains by deceiving with an upload of
+    its own, and the channel says whose it is."""
+    return Checksum(digest("upload", plan.round_id), index)
+
+
 class PackedUpload:
-    """A client's side: packs chunk after chunk and keeps the running digest."""
+    """A client's side: packs chunk after chunk and keeps the running checksum."""
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
+    def __init__(self, plan: SumPlan, index: int) -> None:
+        self._bits = plan.modulus_bits
         self._sequence = 0
-        self._digester = Digester(_LABEL)
+        self._checksum = _checksum(plan, index)
 
-    def chunk(self, values: NDArray[np.uint64]) -> bytes:
+    def chunk(self, values: NDArray[np.unsignedinteger]) -> bytes:
         """The next chunk as a message; `values` are `(<= CHUNK_VALUES,)` residues mod 2**bits."""
         data = pack(values, self._bits)
-        self._digester.update(data)
+        self._checksum.update(data)
         message = encode(MaskedChunk(self._sequence, data))
         self._sequence += 1
         return message
 
-    def digest(self) -> bytes:
-        return self._digester.digest()
+    def checksum(self) -> bytes:
+        """Of all chunks, once."""
+        return self._checksum.value()
 
 
-class Spool:
-    """The server's side of one client's upload."""
+class Uploads:
+    """The server's side: the sum of the uploads that are complete, and the others apart.
 
-    def __init__(self, length: int, bits: int) -> None:
-        self._sizes = [packed_size(s.stop - s.start, bits) for s in chunk_slices(length)]
-        self._chunks: list[bytes] = []
-        self._digester = Digester(_LABEL)
-        self._length = length
-        self._bits = bits
+    `total` is kept packed. Unfinished uploads take as much memory again at most, whatever their
+    number; beyond that they are in a file without a name.
+    """
 
-    def take(self, chunk: MaskedChunk) -> None:
-        """Keep the next chunk; raises `PeerError(CHUNK_ORDER)` for any other."""
-        expected = len(self._chunks)
+    def __init__(self, plan: SumPlan) -> None:
+        self._plan = plan
+        self.total = PackedSum(plan.length, plan.modulus_bits)
+        self._spools: dict[int, _Spool] = {}
+        self._room = max(packed_size(plan.length, plan.modulus_bits), _LEAST_MEMORY)
+
+    def take(self, index: int, chunk: MaskedChunk) -> None:
+        """Keep a member's next chunk; raises `PeerError(CHUNK_ORDER)` for any other."""
+        spool = self._spools.get(index)
+        if spool is None:
+            spool = self._spools.setdefault(index, _Spool(self._plan, index))
+        spool.check(chunk)
+        in_memory = sum(s.in_memory for s in self._spools.values())
+        spool.put(chunk.data, spill=in_memory + len(chunk.data) > self._room)
+
+    def fold(self, index: int, checksum: bytes) -> None:
+        """Add a member's complete upload to the sum, and forget it.
+
+        Raises `PeerError` and leaves the sum untouched where a chunk is missing (`CHUNK_ORDER`),
+        the checksum differs (`DIGEST`) or padding is not zero (`PADDING`).
+        """
+        spool = self._spools.pop(index, None)
+        if spool is None:
+            raise PeerError(Reason.CHUNK_ORDER, "an upload without chunks")
+        spool.check_whole(checksum)
+        for start, data in spool.chunks():
+            self.total.add_packed(start, data)
+
+    def drop(self, index: int) -> None:
+        """Forget what a member has sent of an upload."""
+        self._spools.pop(index, None)
+
+    def clear(self) -> None:
+        """Forget every unfinished upload."""
+        self._spools.clear()
+
+
+class _Spool:
+    """One unfinished upload: its chunks in memory, from some chunk on in a file."""
+
+    def __init__(self, plan: SumPlan, index: int) -> None:
+        self._sizes = [
+            packed_size(s.stop - s.start, plan.modulus_bits) for s in chunk_slices(plan.length)
+        ]
+        self._spare_bits = -plan.length * plan.modulus_bits % 8
+        self._checksum = _checksum(plan, index)
+        self._memory: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self._count = 0
+        self._last_byte = 0
+        self.in_memory = 0
+
+    def check(self, chunk: MaskedChunk) -> None:
+        """Raise `PeerError(CHUNK_ORDER)` for any chunk but the next."""
+        expected = self._count
         if chunk.sequence != expected or expected >= len(self._sizes):
             raise PeerError(Reason.CHUNK_ORDER, f"chunk {chunk.sequence} where {expected} is next")
         if len(chunk.data) != self._sizes[expected]:
-            raise PeerError(
-                Reason.CHUNK_ORDER,
-                f"chunk {expected} has {len(chunk.data)} bytes, not {self._sizes[expected]}",
-            )
-        self._digester.update(chunk.data)
-        self._chunks.append(chunk.data)
+            detail = f"chunk {expected} has {len(chunk.data)} bytes, not {self._sizes[expected]}"
+            raise PeerError(Reason.CHUNK_ORDER, detail)
 
-    def fold_into(self, total: NDArray[Any], digest: bytes) -> None:
-        """Add the complete upload to the running sum, with wrap-around, and forget it.
+    def put(self, data: bytes, *, spill: bool) -> None:
+        """Keep a chunk; in the file if `spill`, as all that follow it then are."""
+        self._checksum.update(data)
+        self._last_byte = data[-1]
+        self._count += 1
+        if self._file is None and spill:
+            # Open as long as the spool is there.
+            self._file = tempfile.TemporaryFile(prefix="fedprivacy-")  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+        if self._file is not None:
+            self._file.write(data)
+        else:
+            self._memory.append(data)
+            self.in_memory += len(data)
 
-        `total` is `(length,)` of the word type of the modulus. Raises `PeerError` and leaves it
-        untouched where a chunk is missing, the digest differs or padding is not zero.
-        """
-        if len(self._chunks) != len(self._sizes):
-            raise PeerError(
-                Reason.CHUNK_ORDER, f"{len(self._chunks)} of {len(self._sizes)} chunks arrived"
-            )
-        if self._digester.digest() != digest:
-            raise PeerError(Reason.DIGEST, "the upload does not have the announced digest")
-        slices = list(chunk_slices(self._length))
-        try:
-            # Only the last chunk can have padding: check it before anything is added.
-            last = self._values(len(slices) - 1, slices[-1])
-        except ValueError as error:
-            raise PeerError(Reason.PADDING, str(error)) from None
-        for i, part in enumerate(slices[:-1]):
-            total[part] += self._values(i, part).astype(total.dtype)
-        total[slices[-1]] += last.astype(total.dtype)
-        self._chunks.clear()
+    def check_whole(self, checksum: bytes) -> None:
+        """Raise `PeerError` unless all chunks are there, as announced, with clean padding."""
+        if self._count != len(self._sizes):
+            detail = f"{self._count} of {len(self._sizes)} chunks arrived"
+            raise PeerError(Reason.CHUNK_ORDER, detail)
+        if self._checksum.value() != checksum:
+            raise PeerError(Reason.DIGEST, "the upload does not have the announced checksum")
+        if self._spare_bits and self._last_byte >> (8 - self._spare_bits):
+            raise PeerError(Reason.PADDING, "bits after the last value are not zero")
 
-    def _values(self, i: int, part: slice) -> NDArray[np.uint64]:
-        return unpack(self._chunks[i], part.stop - part.start, self._bits)
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """Each chunk with the index of its first value; a chunk read is forgotten."""
+        if self._file is not None:
+            self._file.seek(0)
+        held = iter(self._memory)
+        for sequence, size in enumerate(self._sizes):
+            data = next(held, None)
+            if data is None:
+                data = self._file.read(size) if self._file is not None else b""
+            yield sequence * CHUNK_VALUES, data

@@ -3,13 +3,14 @@
 from fedprivacy.vector.fixedpoint import FixedPoint, Weigh
 from fedprivacy.vector.flatten import Layout
 from fedprivacy.vector.pipeline import Aggregate, Pipeline, Weights
-from fedprivacy.vector.spec import BLOCK_VALUES, Stage, Update, VectorSpec, chain, check_whole
+from fedprivacy.vector.spec import BLOCK_VALUES, Lazy, Stage, Update, VectorSpec, chain, check_whole
 
 __all__ = [
     "BLOCK_VALUES",
     "Aggregate",
     "FixedPoint",
     "Layout",
+    "Lazy",
     "Pipeline",
     "Stage",
     "Update",

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import SEED_BYTES, Keystream, Rng
-from fedprivacy.vector.spec import BLOCK_VALUES, Update, VectorSpec, check_whole
+from fedprivacy.vector.spec import Lazy, Update, VectorSpec, check_whole
 
 __all__ = ["FixedPoint", "Weigh"]
 
 _EXACT = 1 << 53  # integers up to here are exact in float64
+_POINT = 32  # bits behind the point while a value is rounded
+_ONE = float(1 << _POINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,29 @@ class Weigh:
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
         check_whole("update.weight", update.weight, 0, self.max_weight)
-        return Update(update.values * float(update.weight), update.weight)
+        if update.weight == 1:
+            return update
+        values, weight = update.values, float(update.weight)
+        weighted = Lazy(values.shape, lambda part: values[..., part] * weight)
+        return Update(weighted, update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         return values  # the sum of weighted vectors is what is wanted; the mean divides it
+
+
+class _Scratch:
+    """Room for one block after another: fresh memory would cost more than what is computed."""
+
+    def __init__(self) -> None:
+        self._scaled = np.empty(0)
+        self._words = np.empty(0, dtype="<u4")
+
+    def of(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+        """Scaled values and random words of this shape, their contents unknown."""
+        size = math.prod(shape)
+        if len(self._words) < size:
+            self._scaled, self._words = np.empty(size), np.empty(size, dtype="<u4")
+        return self._scaled[:size].reshape(shape), self._words[:size].reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +84,12 @@ class FixedPoint:
     - |integer| <= 2**(value_bits-1) - 1 whatever x is: y is clipped to it, and a y that is whole
       is never moved;
     - |integer - y| < 1;
-    - the mean over the rounding is y, up to 2**-52 (the granularity of the 53-bit uniform).
+    - the mean over the rounding is y, up to 2**-33: y is taken to the nearest multiple of 2**-32,
+      and the uniform that decides has 32 bits.
 
-    Each row draws one 32-byte seed from `rng`, rows in order, and one little-endian 64-bit word a
-    value from the keystream of its seed, of which the upper 53 bits are used: a row's integers
-    do not depend on the rows that it is encoded together with.
+    Each row draws one 32-byte seed from `rng`, rows in order, and one little-endian 32-bit word a
+    value from the keystream of its seed: a row's integers do not depend on the rows that it is
+    encoded together with.
     Source: the rounding of Kairouz, Liu, Steinke, "The distributed discrete Gaussian mechanism
     for federated learning with secure aggregation" (2021), section 4.2, without its condition.
     """
@@ -104,27 +126,30 @@ class FixedPoint:
         )
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        rows = update.values.reshape(-1, spec.length)
-        streams = [Keystream(rng.bytes(SEED_BYTES)) for _ in rows]
-        out = np.empty(rows.shape, dtype=np.int64)
-        width = max(1, BLOCK_VALUES // max(1, len(rows)))
-        for start in range(0, spec.length, width):
-            part = slice(start, min(start + width, spec.length))
-            words = np.empty((len(rows), part.stop - start), dtype="<u8")
-            for row, stream in zip(words, streams, strict=True):
-                stream.fill(row)
-            out[:, part] = self._round(rows[:, part] * self._scale(spec), words)
-        return Update(out.reshape(update.values.shape), update.weight)
+        values, scale = update.values, self._scale(spec)
+        count = math.prod(values.shape[:-1])
+        streams = [Keystream(rng.bytes(SEED_BYTES)) for _ in range(count)]
+        scratch = _Scratch()
 
-    def _round(self, scaled: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """`scaled` is overwritten. floor(y + u) in float64 would carry whole numbers upwards."""
+        def rounded(part: slice) -> NDArray[np.int64]:
+            given = values[..., part]
+            scaled, words = scratch.of(given.shape)
+            np.multiply(given, scale, out=scaled, dtype=np.float64)
+            for row, stream in zip(words.reshape(count, -1), streams, strict=True):
+                stream.fill(row)
+            return self._round(scaled, words)
+
+        return Update(Lazy(values.shape, rounded), update.weight)
+
+    def _round(self, scaled: NDArray[np.float64], words: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """`scaled` is overwritten. In float64, y + u could carry a whole y upwards."""
         np.clip(scaled, -self.limit, self.limit, out=scaled)
-        below = np.floor(scaled)
-        scaled -= below
-        words >>= np.uint64(11)
-        uniform = words * 2.0**-53
-        rounded: NDArray[np.int64] = below.astype(np.int64)
-        rounded += uniform < scaled
+        scaled *= _ONE
+        np.rint(scaled, out=scaled)
+        # Below 2**63: a whole number of at most 2**31 - 1, and 32 bits behind the point.
+        rounded: NDArray[np.int64] = scaled.astype(np.int64)
+        rounded += words
+        rounded >>= _POINT
         return rounded
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,9 @@ from fedprivacy.arithmetic import MAX_BITS, modulus_bits
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Rng
 from fedprivacy.vector.fixedpoint import Weigh
-from fedprivacy.vector.spec import Stage, Update, VectorSpec, chain, check_whole
+from fedprivacy.vector.spec import BLOCK_VALUES, Lazy, Stage, Update, VectorSpec, chain, check_whole
 
-__all__ = ["Aggregate", "Pipeline", "Weights"]
+__all__ = ["Aggregate", "Encoded", "Pipeline", "Weights"]
 
 _MANY = 1 << 32
 
@@ -30,7 +31,7 @@ class Weights(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregate:
-    """What a round yields: the sum over clients, `(length,)` float64, and its total weight."""
+    """What a round yields: the sum over clients, `(length,)` real, and its total weight."""
 
     sum: NDArray[np.float64] = field(repr=False)
     weight: int
@@ -39,6 +40,45 @@ class Aggregate:
     def mean(self) -> NDArray[np.float64]:
         """The sum divided by the weight; zeros when nothing was summed."""
         return self.sum / self.weight if self.weight else np.zeros_like(self.sum)
+
+
+class Source(Protocol):
+    """Integers that are read slice by slice, `source[a:b]` int64."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> NDArray[np.int64]: ...
+
+
+class Encoded:
+    """A client's integers as a source: `source[a:b]` int64, read once, front to back."""
+
+    def __init__(self, values: NDArray[Any] | Lazy, ends: tuple[int, ...]) -> None:
+        self._values = values
+        self._ends = np.array(ends, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self._values.shape[-1] + len(self._ends)
+
+    def __getitem__(self, part: slice) -> NDArray[np.int64]:
+        start, stop, _ = part.indices(len(self))
+        length = self._values.shape[-1]
+        values: NDArray[np.int64] = self._values[..., start : min(stop, length)]
+        return values if stop <= length else np.append(values, self._ends[: stop - length])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        step = BLOCK_VALUES
+        return np.concatenate([self[a : a + step] for a in range(0, len(self), step)], dtype=dtype)
+
+
+def _kept(update: Update) -> Update:
+    """The update with values that nobody can change; units are summed at once and need no copy."""
+    values = update.values
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        return update
+    base = values.base
+    if values.flags.writeable or (isinstance(base, np.ndarray) and base.flags.writeable):
+        return Update(values.copy(), update.weight)
+    return update
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,41 +151,55 @@ class Pipeline:
         # and a float64 sum of m values of at most `limit` is off by < m (m limit) u.
         return m * (1 + limit * (2.0**-49 + m * 2.0**-53)) / spec.scale
 
-    def encode(self, update: Update, *, rng: Rng) -> NDArray[np.int64]:
-        """One client's integers, `(total_length,)` int64 in [-client_bound, client_bound]."""
+    def encode(self, update: Update, *, rng: Rng) -> Encoded:
+        """One client's integers, `(total_length,)` int64 in [-client_bound, client_bound].
+
+        They are made when they are read, which works once, from the first to the last. The update
+        is copied, unless it is read-only: what is sent must not change after its norm was taken.
+        """
         if update.weight != 1 and not any(isinstance(stage, Weigh) for stage in self.stages):
             raise ConfigurationError(
                 f"update.weight = {update.weight} where no stage weighs and each counts one: "
                 "leave it at 1 or put Weigh before FixedPoint"
             )
+        update = _kept(update)
         for stage, spec in zip(self.stages, self.specs, strict=False):
             update = stage.encode(update, spec, rng=rng)
-        if self.weights is Weights.UNIFORM:
-            return update.values
-        return np.append(update.values, np.int64(update.weight))
+        ends = () if self.weights is Weights.UNIFORM else (update.weight,)
+        return Encoded(update.values, ends)
 
-    def decode(self, total: NDArray[np.int64], *, clients: int) -> Aggregate:
-        """The aggregate of so many clients from the sum of their integers.
+    def decode(
+        self, total: Source, *, clients: int, out: NDArray[Any] | None = None
+    ) -> Aggregate:
+        """The aggregate of so many clients from the sum of their integers, read slice by slice.
 
-        Raises `PeerError` (`SUM_RANGE`), naming no culprit, for a total that so many honest clients
-        cannot add up to.
+        `total` is an array, or anything that gives int64 by slices, of length `total_length`; the
+        sum goes into `out`, `(length,)` float32 or float64, a memory map perhaps, where that is
+        given. Raises `PeerError` (`SUM_RANGE`), naming no culprit, for a total that so many honest
+        clients cannot add up to.
         """
         check_whole("clients", clients, 1, _MANY)
-        self._check_total(total, clients)
-        values = total[: self.length]
-        weight = clients if self.weights is Weights.UNIFORM else int(total[-1])
-        for stage, spec in reversed(list(zip(self.stages, self.specs, strict=False))):
-            values = stage.decode(values, spec)
-        return Aggregate(values.astype(np.float64, copy=False), weight)
-
-    def _check_total(self, total: NDArray[np.int64], clients: int) -> None:
-        if total.dtype != np.int64 or total.shape != (self.total_length,):
+        if len(total) != self.total_length:
             raise ConfigurationError(
-                f"the total is {total.dtype} of shape {total.shape} where int64 of shape "
-                f"({self.total_length},) is wanted: centre the residues of the whole sum"
+                f"the total has {len(total)} values where the pipeline makes {self.total_length}: "
+                "pass the whole sum"
             )
-        spec = self.specs[-1]
-        values, bound = total[: self.length], clients * int(spec.bound)
+        result = np.empty(self.length) if out is None else out
+        for start in range(0, self.length, BLOCK_VALUES):
+            part = slice(start, min(start + BLOCK_VALUES, self.length))
+            values = total[part]
+            self._check_values(values, clients)
+            for stage, spec in reversed(list(zip(self.stages, self.specs, strict=False))):
+                values = stage.decode(values, spec)
+            result[part] = values
+        return Aggregate(result, self._weight(total, clients))
+
+    def _check_values(self, values: NDArray[np.int64], clients: int) -> None:
+        if values.dtype != np.int64:
+            raise ConfigurationError(
+                f"the total is {values.dtype} where int64 is wanted: centre the residues of the sum"
+            )
+        bound = clients * int(self.specs[-1].bound)
         least, most = int(values.min()), int(values.max())
         if least < -bound or most > bound:
             worst = least if least < -bound else most
@@ -153,10 +207,15 @@ class Pipeline:
                 Reason.SUM_RANGE,
                 f"the total has a coordinate {worst} where {clients} clients reach {bound} at most",
             )
-        heaviest = clients * spec.max_weight
-        if self.weights is Weights.SUMMED and not 0 <= int(total[-1]) <= heaviest:
+
+    def _weight(self, total: Source, clients: int) -> int:
+        if self.weights is Weights.UNIFORM:
+            return clients
+        (weight,) = (int(w) for w in total[self.length : self.length + 1])
+        heaviest = clients * self.specs[-1].max_weight
+        if not 0 <= weight <= heaviest:
             raise PeerError(
                 Reason.SUM_RANGE,
-                f"the total weight is {int(total[-1])} where {clients} clients weigh 0 to "
-                f"{heaviest}",
+                f"the total weight is {weight} where {clients} clients weigh 0 to {heaviest}",
             )
+        return weight

@@ -7,8 +7,9 @@ the remedy; `encode` is what a client does to its own update; `decode` undoes it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,20 +18,50 @@ from numpy.typing import NDArray
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
 
-__all__ = ["BLOCK_VALUES", "Stage", "Update", "VectorSpec", "chain", "check_whole"]
+__all__ = ["BLOCK_VALUES", "Lazy", "Stage", "Update", "VectorSpec", "chain", "check_whole"]
 
 BLOCK_VALUES = 1 << 16  # values worked on at a time: half a megabyte of float64
+
+
+class Lazy:
+    """Values that are made when they are read: once, from the first column to the last.
+
+    `values[..., a:b]` gives a fresh array of these columns, as it would of an array. A vector never
+    needs to lie in memory whole.
+    """
+
+    __slots__ = ("_at", "_make", "shape")
+
+    def __init__(self, shape: tuple[int, ...], make: Callable[[slice], NDArray[Any]]) -> None:
+        self.shape = shape
+        self._make = make
+        self._at = 0
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: tuple[EllipsisType, slice]) -> NDArray[Any]:
+        start, stop, _ = index[1].indices(self.shape[-1])
+        if start != self._at:
+            raise ValueError(f"values from {start} on, where {self._at} are next: read them once")
+        self._at = stop
+        return self._make(slice(start, stop))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        width = max(1, BLOCK_VALUES // max(1, math.prod(self.shape[:-1])))
+        parts = [self[..., a : a + width] for a in range(0, self.shape[-1], width)]
+        return np.concatenate(parts, axis=-1, dtype=dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
     """One client's contribution on its way through the stages.
 
-    `values` is float64 until it is rounded and int64 from then on: `(length,)`, or
+    `values` is float32 or float64 until it is rounded and int64 from then on: `(length,)`, or
     `(units, length)` where a stage works on each unit. `weight` says how much the client counts.
     """
 
-    values: NDArray[Any] = field(repr=False)
+    values: NDArray[Any] | Lazy = field(repr=False)
     weight: int = 1
 
 
@@ -55,10 +86,12 @@ class VectorSpec:
 
     def check(self, values: object) -> None:
         """Refuse real values of another type or shape, more units than admitted, NaN, infinity."""
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        if isinstance(values, Lazy):
+            return  # of a stage before, which has checked what it was given
+        if not isinstance(values, np.ndarray) or values.dtype not in (np.float32, np.float64):
             kind = getattr(values, "dtype", type(values).__name__)
             raise ConfigurationError(
-                f"update.values is {kind} where float64 is wanted: "
+                f"update.values is {kind} where float32 or float64 is wanted: "
                 "convert it with numpy.asarray(values, dtype=numpy.float64)"
             )
         rows = values.shape[:-1] if self.per_unit else ()
@@ -98,7 +131,10 @@ class Stage(Protocol):
         ...
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        """One client's update after this stage; the update passed in is left as it is."""
+        """One client's update after this stage; the update passed in is left as it is.
+
+        What is made lazily reads it later: its values stay as they are until then.
+        """
         ...
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:

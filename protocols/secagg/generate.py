@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -42,18 +43,19 @@ LONGEST = 1 << 14  # bytes (or values) that a vector spells out; what is longer 
 # ------------------------------------------------------------------ values as JSON
 
 
-def message_json(message):
+def message_json(message, longest):
     """Hex, or the hash of what an earlier operation has sent."""
-    if len(message) <= LONGEST:
+    if len(message) <= longest:
         return message.hex()
     return {"sha256": hashlib.sha256(message).hexdigest(), "size": len(message)}
 
 
 def sum_json(total):
     """The values, or the hash of them as little-endian words of 64 bits."""
-    if len(total) <= LONGEST:
-        return [int(value) for value in total]
-    return {"sha256": hashlib.sha256(np.asarray(total, dtype="<i8").tobytes()).hexdigest()}
+    values = np.asarray(total, dtype="<i8")
+    if len(values) <= LONGEST:
+        return values.tolist()
+    return {"sha256": hashlib.sha256(values.tobytes()).hexdigest()}
 
 
 def values_of(rule):
@@ -72,7 +74,7 @@ def refusal_json(error):
     }
 
 
-def effects_json(effects):
+def effects_json(effects, longest):
     """Effects in order; one message to several in a row is one effect."""
     out = []
     for effect in effects:
@@ -81,7 +83,7 @@ def effects_json(effects):
                 out.append({"persist": mark.value, "phase": phase, "members": list(members)})
             case Send(recipient, message):
                 verb = "send_chunk" if isinstance(effect, SendChunk) else "send"
-                body = message_json(message)
+                body = message_json(message, longest)
                 if out and verb in out[-1] and out[-1]["message"] == body:
                     out[-1][verb].append(recipient)
                 else:
@@ -101,6 +103,12 @@ def effects_json(effects):
 class Run:
     """One cohort at work, and the record of it."""
 
+    protocol = SecAgg
+    folder = "secagg"
+    adversary = Adversary.MALICIOUS
+    graph: ClassVar[dict[str, int]] = {}
+    """What the plan has beside the fields of every plan."""
+
     def __init__(
         self,
         name,
@@ -109,7 +117,7 @@ class Run:
         ids=None,
         threshold=3,
         corrupt=1,
-        adversary=Adversary.MALICIOUS,
+        adversary=None,
         bits=20,
         length=5,
         inputs=None,
@@ -117,8 +125,11 @@ class Run:
         min_clients=2,
         floor=2,
         records=None,
+        longest=LONGEST,
     ):
-        rng = InsecureTestRng(f"secagg/{name}")
+        rng = InsecureTestRng(f"{self.folder}/{name}")
+        adversary = adversary or self.adversary
+        self.longest = longest
         self.name, self.records, self.floor = name, records, floor
         self.rng = rng
         self.ids = ids or [f"c{i:03}" for i in range(n)]
@@ -145,12 +156,13 @@ class Run:
             min_clients=min_clients,
             length=length,
             modulus_bits=bits,
+            **self.graph,
         )
-        self.rand = {c: rng.bytes(SecAgg.rand_bytes) for c in self.ids}
+        self.rand = {c: rng.bytes(self.protocol.rand_bytes) for c in self.ids}
         self.inputs = inputs or {
             c: [(7 * i + 3 + k) % 23 - 11 for i in range(length)] for k, c in enumerate(self.ids)
         }
-        self.server = SecAgg.server(
+        self.server = self.protocol.server(
             self.plan, self.cohort, self.directory, rng=self.rng.child("graph")
         )
         self.clients = {c: self.new_client(c) for c in self.ids}
@@ -158,7 +170,7 @@ class Run:
         self.outcome = None
 
     def new_client(self, client_id, directory=None):
-        return SecAgg.client(
+        return self.protocol.client(
             self.plan,
             self.memberships[client_id],
             identity=self.identities[client_id],
@@ -189,7 +201,7 @@ class Run:
         effects = []
         try:
             effects.extend(act())
-            expect = effects_json(effects)
+            expect = effects_json(effects, self.longest)
         except PeerError as error:
             expect = refusal_json(error)
             if party != SERVER:
@@ -203,9 +215,12 @@ class Run:
         if self.records is None or party in self.records:
             entry = {"operation": operation, "party": party, "phase": phase}
             if message is not None:
-                entry |= {"sender": sender, "message": message_json(message)}
+                entry |= {"sender": sender, "message": self._given_json(message)}
             self.operations.append(entry | {"expect": expect})
         return [(e.recipient, e.message) for e in effects if isinstance(e, Send)]
+
+    def _given_json(self, message):
+        return message_json(message, self.longest)
 
     def _end_refused(self, party, refusal):
         """The first refusal of a recorded client is what a vector is about."""
@@ -246,7 +261,7 @@ class Run:
 
     def finish(self, told, **how):
         """From the survivor set on."""
-        if self.plan.adversary is Adversary.MALICIOUS:
+        if self.plan.adversary is not Adversary.HONEST_BUT_CURIOUS:
             told = self.hear(told)
         return self.hear(told, **how)
 
@@ -261,10 +276,10 @@ class Run:
             "authority": self.authority.public.hex(),
         }
         return {
-            "schema": "fedprivacy/secagg-vector/1",
+            "schema": f"fedprivacy/{self.folder}-vector/1",
             "version": VERSION,
-            "protocol": "secagg",
-            "source": "protocols/secagg/generate.py",
+            "protocol": self.protocol.name,
+            "source": f"protocols/{self.folder}/generate.py",
             "name": self.name,
             "note": note,
             "plan": {
@@ -279,6 +294,7 @@ class Run:
                 "min_clients": plan.min_clients,
                 "length": plan.length,
                 "modulus_bits": plan.modulus_bits,
+                **self.graph,
             },
             "members": [
                 {
@@ -307,7 +323,8 @@ def _type_schema(kind, definitions):
     info = msgspec.inspect
     match kind:
         case info.IntType():
-            return {"type": "integer", "minimum": kind.ge, "exclusiveMaximum": kind.lt}
+            above = kind.le + 1 if kind.lt is None else kind.lt
+            return {"type": "integer", "minimum": kind.ge, "exclusiveMaximum": above}
         case info.StrType():
             # JSON Schema's `$` is Python's `\Z`.
             return {"type": "string", "pattern": kind.pattern.replace(r"\Z", "$")}
@@ -358,19 +375,19 @@ IN_ORDER = (
 )
 
 
-def schema_json():
+def schema_json(folder, title, kinds):
     definitions = {}
-    for kind in IN_ORDER:
+    for kind in kinds:
         _define(msgspec.inspect.type_info(kind), definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "fedprivacy/secagg/messages",
-        "title": f"Messages of masked aggregation, {VERSION}",
+        "$id": f"fedprivacy/{folder}/messages",
+        "title": f"Messages of {title}, {VERSION}",
         "description": (
             "A message's MessagePack arrays, integers and strings as JSON, its byte strings as "
             "lower-case hex. Only the canonical MessagePack encoding is valid on the wire."
         ),
-        "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in IN_ORDER],
+        "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds],
         "$defs": definitions,
     }
 
@@ -378,37 +395,47 @@ def schema_json():
 # ------------------------------------------------------------------ files
 
 
-def _text(value):
+def text_of(value):
     """Indented, with lists of numbers and of short strings on one line each."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
     flat = re.compile(r'\[\s+((?:-?\d+|"[^"\s]{0,64}")(?:,\s+(?:-?\d+|"[^"\s]{0,64}"))*)\s+\]')
     return flat.sub(lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text) + "\n"
 
 
-def _scenarios():
-    """scenarios.py, by its path: this folder is no package."""
-    spec = importlib.util.spec_from_file_location("secagg_scenarios", FOLDER / "scenarios.py")
+def by_path(folder, name):
+    """A script of such a folder, which is no package."""
+    label = f"{folder.name}_{name}".replace("-", "_")
+    spec = importlib.util.spec_from_file_location(label, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def render():
-    """Every generated file: its path in this folder, and its text."""
-    files = {"messages.schema.json": _text(schema_json())}
-    for name, scenario in _scenarios().SCENARIOS.items():
-        run, note = scenario(name, Run)
+def render_with(folder, run_class, schema):
+    """Every generated file of a protocol's folder: its path there, and its text."""
+    files = {"messages.schema.json": text_of(schema)}
+    for name, scenario in by_path(folder, "scenarios").SCENARIOS.items():
+        run, note = scenario(name, run_class)
         if run.outcome is None:
             raise RuntimeError(f"{name} has no outcome")
-        files[f"vectors/{name}.json"] = _text(run.json(note))
+        files[f"vectors/{name}.json"] = text_of(run.json(note))
     return files
 
 
-def main():
-    for path, text in render().items():
-        target = FOLDER / path
+def write(folder, files):
+    for path, text in files.items():
+        target = folder / path
         target.parent.mkdir(exist_ok=True)
         target.write_text(text)
+
+
+def render():
+    schema = schema_json("secagg", "masked aggregation", IN_ORDER)
+    return render_with(FOLDER, Run, schema)
+
+
+def main():
+    write(FOLDER, render())
     return 0
 
 

@@ -9,6 +9,8 @@ Effects are tuples:
 
     ("persist", mark, phase, names)   ("send", recipient, message)   ("chunk", recipient, message)
     ("done", sum or None, names)      ("aborted", reason, culprits)
+
+The methods under "the graph" are those that SecAgg+ (../secagg-plus) has otherwise.
 """
 
 import hashlib
@@ -29,7 +31,7 @@ from Crypto.Signature import eddsa
 from Crypto.Util import Counter
 
 SERVER = "@server"
-HONEST_BUT_CURIOUS, MALICIOUS = "honest-but-curious", "malicious"
+HONEST_BUT_CURIOUS = "honest-but-curious"
 
 # SPEC 11: the registered reasons that this protocol uses.
 REASONS = {
@@ -117,7 +119,7 @@ def _long(heads, length):
     raise OverflowError(length)
 
 
-_DEEPEST = 5  # message, roster entries, entry, membership, path
+_DEEPEST = 6  # message, entries, (entry and place,) entry, membership, path
 
 
 def unpack(data):
@@ -271,7 +273,7 @@ MaskedChunk = message(
     "masked-chunk", "MaskedChunk", sequence=integer(1 << 32), data=octets(1, MAX_CHUNK_BYTES)
 )
 MaskedInput = message(
-    "masked-input", "MaskedInput", digest=DIGEST, unopened=many(INDEX, MAX_COHORT)
+    "masked-input", "MaskedInput", checksum=octets(16, 16), unopened=many(INDEX, MAX_COHORT)
 )
 SurvivorSet = message("survivor-set", "SurvivorSet", survivors=many(INDEX, MAX_COHORT))
 ConsistencySignature = message("consistency-signature", "ConsistencySignature", signature=SIGNATURE)
@@ -324,9 +326,9 @@ def digest(label, *parts):
     return hashlib.sha256(state).digest()
 
 
-def upload_digest(packed):
-    name = b"fedprivacy/upload"
-    return hashlib.sha256(len(name).to_bytes(8, "big") + name + packed).digest()
+def upload_checksum(round_id, index, packed):
+    nonce = bytes(8) + u32(index)
+    return AES.new(digest(b"upload", round_id), AES.MODE_GCM, nonce=nonce).update(packed).digest()
 
 
 def _leaf(data):
@@ -667,6 +669,8 @@ def check_keys(plan, directory, index, name, keys):
 class Client:
     """One member in one attempt; `rand` holds the five secrets of SPEC 4.1."""
 
+    shown = Roster
+
     def __init__(self, plan, membership, *, identity_seed, directory, floor, rand):
         self.plan, self.me, self.directory = plan, membership, directory
         self.identity_seed = identity_seed
@@ -678,7 +682,7 @@ class Client:
         self.vector = None
 
     def signs(self):
-        return self.plan.adversary == MALICIOUS
+        return self.plan.adversary != HONEST_BUT_CURIOUS
 
     # The three inputs. Whatever is refused ends the client.
 
@@ -708,14 +712,14 @@ class Client:
         require(sender == SERVER, "UNKNOWN_SENDER")
         require(self.phase != "ended", "ANSWERED")
         takes = {
-            "keys": (Roster, self.shares),
+            "keys": (self.shown, self.shares),
             "shares": (ShareDelivery, self.hold),
             "sent": (SurvivorSet, self.consistency if self.signs() else self.unmask_at_once),
             "consistency": (UnmaskRequest, self.unmasking),
         }
         require(self.phase in takes, "UNEXPECTED")
         kind, method = takes[self.phase]
-        return method(decode(data, server_limit(self.plan), kind))
+        return method(decode(data, self.limit(), kind))
 
     def keys(self):
         """SPEC 7.1."""
@@ -729,13 +733,10 @@ class Client:
         self.own = RosterEntry(self.me, seal_key, mask_key, signature)
         return [("send", SERVER, encode(KeyAdvertisement(seal_key, mask_key, signature)))]
 
-    def shares(self, roster):
+    def shares(self, shown):
         """SPEC 7.2."""
-        entries = roster.entries
-        self.check_roster(entries)
+        self.roster = {e.membership.index: e for e in self.accept(shown)}
         self.phase = "shares"
-        self.roster = {e.membership.index: e for e in entries}
-        self.session = session_id(self.plan, entries)
         me, members = self.me.index, sorted(self.roster)
         dealt = deal_shares(
             [self.mask_private, self.seed],
@@ -757,8 +758,7 @@ class Client:
         commitment = seed_commitment(self.session, me, self.seed)
         return [("send", SERVER, encode(SealedShares(commitment, tuple(boxes))))]
 
-    def check_roster(self, entries):
-        require(self.least <= len(entries) <= self.plan.cohort_size, "ROSTER_SIZE")
+    def check_entries(self, entries):
         require_ascending([e.membership.index for e in entries])
         names = {e.membership.client_id for e in entries}
         keys = {k for e in entries for k in (e.seal_key, e.mask_key)}
@@ -825,7 +825,8 @@ class Client:
             data = pack_bits(y[at : at + count], bits)
             effects.append(("chunk", SERVER, encode(MaskedChunk(sequence, data))))
             packed, at = packed + data, at + count
-        closing = MaskedInput(upload_digest(packed), tuple(self.unopened))
+        checksum = upload_checksum(self.plan.round_id, me, packed)
+        closing = MaskedInput(checksum, tuple(self.unopened))
         return [*effects, ("send", SERVER, encode(closing))]
 
     def accept_survivors(self, request):
@@ -835,27 +836,18 @@ class Client:
         require(self.me.index in survivors, "NOT_SURVIVOR")
         require(len(survivors) >= self.least, "SURVIVORS_FEW")
         self.survivors = survivors
-        names = tuple(self.roster[v].membership.client_id for v in survivors)
-        return ("persist", "answered", "unmasking", names)
+        return ("persist", "answered", "unmasking", self.answers_for())
 
     def consistency(self, request):
         """SPEC 7.4."""
         answered = self.accept_survivors(request)
         self.phase = "consistency"
-        statement = signed_survivors(self.session, self.plan, self.survivors)
-        signature = sign(self.identity_seed, *statement)
-        return [answered, ("send", SERVER, encode(ConsistencySignature(signature)))]
+        return [answered, ("send", SERVER, encode(self.word()))]
 
     def unmasking(self, request):
-        """SPEC 7.5, malicious."""
-        signers = [s.signer for s in request.signatures]
-        require_ascending(signers)
-        statement = signed_survivors(self.session, self.plan, self.survivors)
-        for signer, signature in request.signatures:
-            require(signer in self.survivors, "CONSISTENCY_SIGNATURE")
-            key = self.directory[self.roster[signer].membership.client_id]
-            require(verify(key, signature, *statement), "CONSISTENCY_SIGNATURE")
-        require(len(signers) >= self.plan.threshold, "CONSISTENCY_QUORUM")
+        """SPEC 7.5, where survivors sign."""
+        require_ascending([s.signer for s in request.signatures])
+        self.check_signatures(request.signatures)
         return self.reveal()
 
     def unmask_at_once(self, request):
@@ -871,12 +863,45 @@ class Client:
         self.held = {}
         return [("send", SERVER, encode(UnmaskShares(tuple(shares)))), ("done", None, ())]
 
+    # The graph.
+
+    def limit(self):
+        return server_limit(self.plan)
+
+    def accept(self, roster):
+        """SPEC 7.2, the checks."""
+        entries = roster.entries
+        require(self.least <= len(entries) <= self.plan.cohort_size, "ROSTER_SIZE")
+        self.check_entries(entries)
+        self.session = session_id(self.plan, entries)
+        return entries
+
+    def answers_for(self):
+        return tuple(self.roster[v].membership.client_id for v in self.survivors)
+
+    def word(self):
+        statement = signed_survivors(self.session, self.plan, self.survivors)
+        return ConsistencySignature(sign(self.identity_seed, *statement))
+
+    def identity_of(self, index):
+        return self.directory[self.roster[index].membership.client_id]
+
+    def check_signatures(self, signatures):
+        statement = signed_survivors(self.session, self.plan, self.survivors)
+        for signer, signature in signatures:
+            require(signer in self.survivors, "CONSISTENCY_SIGNATURE")
+            holds = verify(self.identity_of(signer), signature, *statement)
+            require(holds, "CONSISTENCY_SIGNATURE")
+        require(len(signatures) >= self.plan.threshold, "CONSISTENCY_QUORUM")
+
 
 # ------------------------------------------------------------------ SPEC 8: the server
 
 
 class Server:
     """Phases in order; who does not answer one, or is refused, is out of the next."""
+
+    signed_in = ConsistencySignature
 
     def __init__(self, plan, memberships, directory):
         self.plan, self.directory = plan, directory
@@ -886,10 +911,10 @@ class Server:
             ("keys", (KeyAdvertisement,), self.take_keys, self.close_keys),
             ("shares", (SealedShares,), self.take_shares, self.close_shares),
             ("input", (MaskedChunk, MaskedInput), self.take_input, self.close_input),
-            ("consistency", (ConsistencySignature,), self.take_signature, self.close_consistency),
+            ("consistency", (self.signed_in,), self.take_signature, self.close_consistency),
             ("unmasking", (UnmaskShares,), self.take_unmasking, self.close_unmasking),
         ]
-        if plan.adversary == HONEST_BUT_CURIOUS:
+        if not self.signs():
             del self.table[3]
         self.expected, self.answered = set(self.members), set()
         self.keys, self.dealt, self.uploads, self.unopened = {}, {}, {}, {}
@@ -906,11 +931,11 @@ class Server:
     def names(self, indices):
         return tuple(self.name(i) for i in sorted(indices))
 
-    def to_all(self, indices, value):
-        return [("send", self.name(i), encode(value)) for i in sorted(indices)]
+    def to_each(self, indices, message_for):
+        return [("send", self.name(i), encode(message_for(i))) for i in sorted(indices)]
 
-    def floor(self):
-        return max(self.plan.threshold, self.plan.min_clients)
+    def signs(self):
+        return self.plan.adversary != HONEST_BUT_CURIOUS
 
     def receive(self, sender, data):
         require(sender in self.index, "UNKNOWN_SENDER", sender)
@@ -919,7 +944,7 @@ class Server:
         try:
             require(index not in self.answered, "DUPLICATE")
             _, kinds, take, _ = self.table[0]
-            if take(index, decode(data, client_limit(self.plan), *kinds)):
+            if take(index, decode(data, self.limit(), *kinds)):
                 self.answered.add(index)
         except Refused as refusal:
             self.expected.discard(index)
@@ -958,28 +983,30 @@ class Server:
     def close_keys(self):
         entries = tuple(RosterEntry(self.members[i], *self.keys[i]) for i in sorted(self.expected))
         self.roster = {e.membership.index: e for e in entries}
-        self.session = session_id(self.plan, entries)
-        return self.to_all(self.expected, Roster(entries))
+        self.arrange()
+        return self.to_each(self.expected, self.shown_to)
 
     # shares
 
     def take_shares(self, index, dealt):
-        require([box.peer for box in dealt.boxes] == sorted(self.roster), "UNKNOWN_DEALER")
+        require([box.peer for box in dealt.boxes] == self.around(index), "UNKNOWN_DEALER")
         self.dealt[index] = dealt
         return True
 
     def close_shares(self):
         self.dealt = {i: self.dealt[i] for i in sorted(self.expected)}
-        effects = []
-        for recipient in sorted(self.expected):
-            boxes = tuple(
-                SealedBox(dealer, box.box, box.commitments)
-                for dealer, dealt in self.dealt.items()
-                for box in dealt.boxes
-                if box.peer == recipient
-            )
-            effects += self.to_all([recipient], ShareDelivery(boxes))
-        return effects
+        return self.to_each(self.expected, self.delivery_to)
+
+    def delivery_to(self, recipient):
+        boxes = [(dealer, self.box_for(dealer, recipient)) for dealer in self.dealers_to(recipient)]
+        return ShareDelivery(tuple(SealedBox(d, box.box, box.commitments) for d, box in boxes))
+
+    def dealers_to(self, index):
+        return [i for i in self.around(index) if i in self.dealt]
+
+    def box_for(self, dealer, recipient):
+        (box,) = (b for b in self.dealt[dealer].boxes if b.peer == recipient)
+        return box
 
     # input
 
@@ -994,10 +1021,11 @@ class Server:
             return False
         require_ascending(value.unopened)
         unopened = set(value.unopened)
-        require(unopened <= set(self.dealt), "UNKNOWN_DEALER")
+        require(unopened <= set(self.dealers_to(index)), "UNKNOWN_DEALER")
         chunks = self.uploads.pop(index, [])
         require(len(chunks) == len(sizes), "CHUNK_ORDER")
-        require(upload_digest(b"".join(chunks)) == value.digest, "DIGEST")
+        checksum = upload_checksum(self.plan.round_id, index, b"".join(chunks))
+        require(checksum == value.checksum, "DIGEST")
         vector = []
         for data, count in zip(chunks, chunk_lengths(self.plan.length), strict=True):
             values, clean = unpack_bits(data, count, self.plan.modulus_bits)
@@ -1013,14 +1041,16 @@ class Server:
         self.survivors = tuple(sorted(self.unopened))
         if len(self.survivors) < self.floor():
             raise RoundOver("TOO_FEW")
+        self.expected = {i for i in self.expected if self.is_enough(i, self.survivors)}
         self.check_holders()
-        effects = self.to_all(self.expected, SurvivorSet(self.survivors))
-        return effects if self.plan.adversary == MALICIOUS else [self.unmasks(), *effects]
+        effects = self.to_each(self.expected, lambda i: SurvivorSet(self.told(i)))
+        return effects if self.signs() else [self.unmasks(), *effects]
 
     def check_holders(self):
-        for dealer in sorted(self.dealt):
-            holders = [i for i in self.expected if dealer not in self.unopened[i]]
-            complaints = [i for i in self.survivors if dealer in self.unopened[i]]
+        for dealer in self.needed():
+            survivors = [i for i in self.around(dealer) if i in self.survivors]
+            complaints = [i for i in survivors if dealer in self.unopened[i]]
+            holders = [i for i in survivors if i in self.expected and i not in complaints]
             if len(holders) < self.plan.threshold:
                 convicted = len(complaints) > self.plan.corrupt
                 raise RoundOver("SHARE_UNOPENED", (self.name(dealer),) if convicted else ())
@@ -1031,32 +1061,31 @@ class Server:
     # consistency
 
     def take_signature(self, index, value):
-        statement = signed_survivors(self.session, self.plan, self.survivors)
-        key = self.directory[self.name(index)]
-        require(verify(key, value.signature, *statement), "CONSISTENCY_SIGNATURE")
-        self.signatures[index] = value.signature
+        self.check_word(index, value)
+        self.signatures[index] = value
         return True
 
     def close_consistency(self):
+        signers = sorted(self.expected)
+        requests = {i: self.request_to(i, signers) for i in signers}
+        self.expected = {i for i in signers if requests[i] is not None}
         self.check_holders()
-        signatures = tuple(SurvivorSignature(i, self.signatures[i]) for i in sorted(self.expected))
-        return [self.unmasks(), *self.to_all(self.expected, UnmaskRequest(signatures))]
+        return [self.unmasks(), *self.to_each(self.expected, requests.get)]
 
     # unmasking
 
     def take_unmasking(self, index, answer):
-        shares = {}
+        shares, due = {}, set(self.dealers_to(index)) - self.unopened[index]
         require_ascending([opened.dealer for opened in answer.shares])
         for dealer, share, salt in answer.shares:
-            require(dealer in set(self.dealt) - self.unopened[index], "UNEXPECTED")
+            require(dealer in due, "UNEXPECTED")
             secret = SEED if dealer in self.survivors else MASK_KEY
-            (box,) = (b for b in self.dealt[dealer].boxes if b.peer == index)
-            committed = box.commitments[32 * secret : 32 * (secret + 1)]
+            committed = self.box_for(dealer, index).commitments[32 * secret : 32 * (secret + 1)]
             commitment = share_commitment(self.session, secret, dealer, index, share, salt)
             require(commitment == committed, "SHARE_COMMITMENT")
             require(all(word < PRIME for word in share_words(share)), "MALFORMED")
             shares[dealer] = share
-        require(set(shares) == set(self.dealt) - self.unopened[index], "SHARE_MISSING")
+        require(set(shares) == due, "SHARE_MISSING")
         self.opened[index] = shares
         return True
 
@@ -1067,7 +1096,7 @@ class Server:
             own = mask(self_seed(self.session, secrets[u], u), bits, length)
             add_signed(self.total, -1, own, bits)
         for v in sorted(set(secrets) - set(self.survivors)):
-            for u in self.survivors:
+            for u in (i for i in self.around(v) if i in self.survivors):
                 shared = agree(secrets[v], self.roster[u].mask_key)
                 pairwise = mask(pairwise_seed(self.session, shared, u, v), bits, length)
                 add_signed(self.total, -1 if u < v else +1, pairwise, bits)
@@ -1078,7 +1107,7 @@ class Server:
     def recover_secrets(self):
         """Of each survivor the seed, of each other dealer the mask key; SPEC 9."""
         holders = {}
-        for dealer in sorted(self.dealt):
+        for dealer in self.needed():
             held = [i for i in sorted(self.expected) if dealer in self.opened[i]]
             if len(held) < self.plan.threshold:
                 raise RoundOver("SHARE_UNOPENED")
@@ -1096,3 +1125,38 @@ class Server:
                 raise RoundOver("SHARE_POLYNOMIAL", (self.name(dealer),))
             secrets[dealer] = secret
         return secrets
+
+    # The graph: everyone is around everyone.
+
+    def limit(self):
+        return client_limit(self.plan)
+
+    def floor(self):
+        return max(self.plan.threshold, self.plan.min_clients)
+
+    def arrange(self):
+        self.session = session_id(self.plan, tuple(self.roster.values()))
+
+    def shown_to(self, index):
+        return Roster(tuple(self.roster.values()))
+
+    def around(self, index):
+        return sorted(self.roster)
+
+    def is_enough(self, index, present):
+        return True
+
+    def needed(self):
+        return sorted(self.dealt)
+
+    def told(self, index):
+        return self.survivors
+
+    def check_word(self, index, value):
+        statement = signed_survivors(self.session, self.plan, self.survivors)
+        key = self.directory[self.name(index)]
+        require(verify(key, value.signature, *statement), "CONSISTENCY_SIGNATURE")
+
+    def request_to(self, index, signers):
+        signatures = (SurvivorSignature(i, self.signatures[i].signature) for i in signers)
+        return UnmaskRequest(tuple(signatures))

@@ -6,7 +6,7 @@ a run shows; `bad` says what the lie is and what it would win if it were believe
 
 import msgspec
 
-from fedprivacy.crypto import KeyPair, seal
+from fedprivacy.crypto import Checksum, KeyPair, seal
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg import SERVER, Adversary, Cohort
 from fedprivacy.secagg.masking.keys import (
@@ -39,38 +39,41 @@ from fedprivacy.secagg.masking.messages import (
 )
 from fedprivacy.secagg.masking.shares import deal, open_box
 from fedprivacy.secagg.uploads import MaskedChunk
-from fedprivacy.wire import Digester, decode, digest, encode
+from fedprivacy.wire import decode, digest, encode
 
-SCENARIOS = {}
 CURIOUS = Adversary.HONEST_BUT_CURIOUS
 VICTIM, LIAR, OTHER, LAST = "c000", "c001", "c002", "c003"
 ME, HER, HIM, THEM, NOBODY = 0, 1, 2, 3, 9  # their indices
 
 
-def _register(note, options):
-    def register(play):
-        def scenario(name, make):
-            run = make(name, **options)
-            play(run)
-            return run, note
+class Scenarios(dict):
+    """By name: what takes the name and the recorder, and returns the run and its note."""
 
-        SCENARIOS[play.__name__] = scenario
-        return play
+    def _register(self, note, options):
+        def register(play):
+            def scenario(name, make):
+                run = make(name, **options)
+                play(run)
+                return run, note
 
-    return register
+            self[play.__name__] = scenario
+            return play
+
+        return register
+
+    def ok(self, shows, **options):
+        return self._register({"shows": shows}, options)
+
+    def bad(self, lie, effect, **options):
+        """A lie to the victim; only what the victim sees and says is recorded."""
+        return self._register({"lie": lie, "effect": effect}, {"records": {VICTIM}, **options})
+
+    def bad_for_server(self, lie, effect, **options):
+        return self._register({"lie": lie, "effect": effect}, {"records": {SERVER}, **options})
 
 
-def ok(shows, **options):
-    return _register({"shows": shows}, options)
-
-
-def bad(lie, effect, **options):
-    """A lie to the victim; only what the victim sees and says is recorded."""
-    return _register({"lie": lie, "effect": effect}, {"records": {VICTIM}, **options})
-
-
-def bad_for_server(lie, effect, **options):
-    return _register({"lie": lie, "effect": effect}, {"records": {SERVER}, **options})
+SCENARIOS = Scenarios()
+ok, bad, bad_for_server = SCENARIOS.ok, SCENARIOS.bad, SCENARIOS.bad_for_server
 
 
 def read(kind, message):
@@ -936,7 +939,7 @@ def bad_digest(run):
 
 
 @bad_for_server(
-    "A bit after the last value is set, and covered by the digest.",
+    "A bit after the last value is set, and covered by the checksum.",
     "Two encodings of one vector.",
     bits=9,
 )
@@ -944,9 +947,9 @@ def bad_padding(run):
     def lie(sent):
         data = bytearray(read(MaskedChunk, sent[0]).data)
         data[-1] |= 0x80
-        digester = Digester("upload")
-        digester.update(data)
-        return [encode(MaskedChunk(0, bytes(data))), encode(MaskedInput(digester.digest(), ()))]
+        checksum = Checksum(digest("upload", run.plan.round_id), THEM)
+        checksum.update(data)
+        return [encode(MaskedChunk(0, bytes(data))), encode(MaskedInput(checksum.value(), ()))]
 
     lie_about_input(run, lie)
 

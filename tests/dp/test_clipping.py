@@ -22,7 +22,7 @@ NORMS = st.sampled_from([1e-100, 1e-9, 0.1, 1.0, 1 / 3, 5, 1e9, 1e100])
 
 def clip(values, norm, spec=None):
     spec = spec or VectorSpec(values.shape[-1])
-    return Clip(norm).encode(Update(values), spec, rng=RNG).values
+    return np.asarray(Clip(norm).encode(Update(values), spec, rng=RNG).values)
 
 
 def squared_norm(values):
@@ -117,9 +117,9 @@ def test_a_value_that_is_not_finite_is_named(value):
 @pytest.mark.parametrize(
     ("values", "spec", "words"),
     [
-        (np.zeros(3, "f4"), VectorSpec(3), "is float32 where float64 is wanted"),
-        (np.zeros(3, "i8"), VectorSpec(3), "is int64 where float64 is wanted"),
-        ([0.0], VectorSpec(1), "is list where float64 is wanted"),
+        (np.zeros(3, "f2"), VectorSpec(3), "is float16 where float32 or float64 is wanted"),
+        (np.zeros(3, "i8"), VectorSpec(3), "is int64 where float32 or float64 is wanted"),
+        ([0.0], VectorSpec(1), "is list where float32 or float64 is wanted"),
         (np.zeros(2), VectorSpec(3), r"has shape \(2,\) where \(3,\) is wanted"),
         (np.zeros(0), VectorSpec(3), r"has shape \(0,\) where \(3,\) is wanted"),
         (np.zeros(()), VectorSpec(3), r"has shape \(\) where \(3,\) is wanted"),

@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fedprivacy.arithmetic import from_residues, word_dtype
+from fedprivacy.arithmetic import PackedSum, pack, word_dtype
 from fedprivacy.secagg import SERVER, Send
 from fedprivacy.secagg.masking import masks
 from fedprivacy.secagg.masking.masks import MaskedVector, add_terms
@@ -155,8 +155,9 @@ def test_the_server_takes_off_every_mask_whatever_it_is(world):
             survivors=frozenset(survivors),
             around=server._graph.around,
         )
-        total = uploads[sorted(survivors)].sum(axis=0).astype(word_dtype(every.bits))
-        # One chunk: a stream here has no second one.
-        add_terms(total, every.bits, tuple(off), chunk=every.length)
-        wrong = from_residues(total, every.bits) - sum(inputs[u] for u in survivors)
+        total = PackedSum(every.length, every.bits)  # of one chunk: a stream here has no second one
+        for u in survivors:
+            total.add_packed(0, pack(uploads[u], every.bits))
+        add_terms(total, off)
+        wrong = total[:] - sum(inputs[u] for u in survivors)
         assert not (wrong % (1 << every.bits)).any()

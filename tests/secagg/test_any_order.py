@@ -55,9 +55,8 @@ def no_finished_spools(case):
     """The server holds a spool for no upload but those under way."""
 
     def check(name, phase):
-        spools = case.server._spools
         answered = {name: name not in case.server.waiting_for for name in case.names}
-        assert not [s for s in spools if answered[s if isinstance(s, str) else case.names[s]]]
+        assert not [s for s in case.server._uploads._spools if answered[case.names[s]]]
 
     return check
 
@@ -82,7 +81,7 @@ def test_any_losses_in_any_order_end_as_the_oracle_says(setting, data, random):
     assert outcome.prediction == wanted
     assert not outcome.refused
     assert not outcome.failed
-    assert not case.server._spools
+    assert not case.server._uploads._spools
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
@@ -170,11 +169,11 @@ def test_a_death_in_the_middle_of_an_upload_changes_nothing(monkeypatch, setting
         drive = Drive(case, sent, {"c001": partial})
         totals = []
         drive.after_receive = lambda name, phase, case=case, totals=totals: (
-            totals.append(case.server._total.copy()) if name == "c001" else None
+            totals.append(case.server._uploads.total[:]) if name == "c001" else None
         )
         outcome = drive.run()
         assert all((total == totals[0]).all() for total in totals)
-        assert not case.server._spools
+        assert not case.server._uploads._spools
         ends.append(outcome.prediction)
     assert ends[0] == ends[1]
     assert ends[0].survivors == ("c000", "c002", "c003", "c004")

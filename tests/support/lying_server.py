@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from fedprivacy.arithmetic import from_residues, reconstruct, share_from_bytes, word_dtype
+from fedprivacy.arithmetic import PackedSum, pack, reconstruct, share_from_bytes
 from fedprivacy.crypto import Directory, Identity, KeyPair, SigningKey
 from fedprivacy.errors import PeerError, PolicyRefused
 from fedprivacy.ledger import ClientStore
@@ -30,7 +30,7 @@ from fedprivacy.secagg.masking.keys import (
 )
 from fedprivacy.secagg.masking.masks import Term, add_terms
 from fedprivacy.secagg.plain import PlainInput
-from fedprivacy.secagg.uploads import MaskedChunk, Spool
+from fedprivacy.secagg.uploads import MaskedChunk, Uploads
 from fedprivacy.vector import Update
 from fedprivacy.wire import decode, encode
 
@@ -248,14 +248,13 @@ class Script:
         return self
 
     def _take_input(self, name, bodies):
-        spool = Spool(self.length, self.plan.modulus_bits)
+        uploads, index = Uploads(self.plan.sum_plan()), self.index(name)
         for body in bodies:
             if isinstance(body, MaskedChunk):
-                spool.take(body)
+                uploads.take(index, body)
                 continue
-            total = np.zeros(self.length, dtype=word_dtype(self.plan.modulus_bits))
-            spool.fold_into(total, body.digest)
-            self.inputs[self.index(name)] = total
+            uploads.fold(index, body.checksum)
+            self.inputs[index] = uploads.total.residues(0, self.length)
             if body.unopened:
                 self.complaints[name] = body.unopened
 
@@ -355,9 +354,12 @@ class Script:
                 return None
             terms.append(Term(-1, self_seed(self.session, seed, u)))
             terms += [Term(-1 if u < v else +1, s) for v, s in zip(others, pairs, strict=True)]
-        total = sum(self.inputs[u] for u in members)
-        add_terms(total, self.plan.modulus_bits, terms)
-        return from_residues(total, self.plan.modulus_bits).tolist()
+        bits = self.plan.modulus_bits
+        total = PackedSum(self.length, bits)
+        for u in members:
+            total.add_packed(0, pack(self.inputs[u], bits))
+        add_terms(total, terms)
+        return total[:].tolist()
 
     def _unpaired(self, u, members):
         mine = self.dealers[self.cohort.members[u]]

@@ -1,14 +1,17 @@
-"""The package and the reference as two sides of one shape, and the vectors of protocols/secagg.
+"""The package and the reference as two sides of one shape, and the vectors of a masking protocol.
 
 A party's inputs give a list of effects as the reference writes them, or raise a `Refusal`; its
 effects are written as the vectors have them, so that every byte that leaves a party is compared.
 """
 
+import functools
 import hashlib
 import importlib.util
 import json
 import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,26 +25,13 @@ from fedprivacy.secagg import (
     Done,
     Membership,
     Persist,
-    SecAgg,
     Send,
     SendChunk,
     SumPlan,
 )
 
-FOLDER = Path(__file__).resolve().parents[2] / "protocols" / "secagg"
-FILES = sorted((FOLDER / "vectors").glob("*.json"))
+PROTOCOLS_FOLDER = Path(__file__).resolve().parents[2] / "protocols"
 LONGEST = 1 << 14  # bytes, or values, that a vector spells out
-
-
-def by_path(name):
-    """A script of the folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"secagg_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = by_path("reference")
 
 
 # ------------------------------------------------------------------ reading vectors
@@ -57,19 +47,63 @@ REFUSAL = ("reason", "code", "culprits")
 NOTES = {"ok": ("shows",), "bad": ("lie", "effect")}
 
 
-def read_vector(path):
-    vector = only(
-        json.loads(path.read_text()),
-        *("schema", "version", "protocol", "source", "name", "note", "plan", "members"),
-        *("directory", "operations", "outcome"),
-    )
-    assert vector["schema"] == "fedprivacy/secagg-vector/1"
-    assert vector["version"] == "draft-1"
-    assert vector["protocol"] == "secagg"
-    assert vector["source"] == "protocols/secagg/generate.py"
-    assert vector["name"] == path.stem
-    only(vector["note"], *NOTES[path.stem.split("_")[0]])
-    only(vector["plan"], *reference.Plan._fields)
+@dataclass(frozen=True)
+class Vectors:
+    """The folder of one protocol: its vectors, its reference, and both sides of a vector."""
+
+    folder: str
+    protocol: Any
+    """Its entry in the package's registry."""
+    more: tuple[str, ...] = ()
+    """Keys that its vectors have beside those of SecAgg's."""
+
+    @property
+    def path(self):
+        return PROTOCOLS_FOLDER / self.folder
+
+    @property
+    def files(self):
+        return sorted((self.path / "vectors").glob("*.json"))
+
+    def script(self, name):
+        """A script of the folder, which is no package."""
+        label = f"{self.folder}_{name}".replace("-", "_")
+        spec = importlib.util.spec_from_file_location(label, self.path / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    @functools.cached_property
+    def reference(self):
+        return self.script("reference")
+
+    def read(self, path):
+        """A vector; unknown and missing keys are fatal."""
+        vector = only(
+            json.loads(path.read_text()),
+            *("schema", "version", "protocol", "source", "name", "note", "plan", "members"),
+            *("directory", "operations", "outcome", *self.more),
+        )
+        assert vector["schema"] == f"fedprivacy/{self.folder}-vector/1"
+        assert vector["version"] == "draft-1"
+        assert vector["protocol"] == self.protocol.name
+        assert vector["source"] == f"protocols/{self.folder}/generate.py"
+        assert vector["name"] == path.stem
+        only(vector["plan"], *self.reference.Plan._fields)
+        read_rest(vector)
+        return vector
+
+    def named(self, name):
+        return self.read(self.path / "vectors" / f"{name}.json")
+
+    def sides(self, vector):
+        """By side: the server, and a maker of clients."""
+        return {"package": package_side(self, vector), "reference": reference_side(self, vector)}
+
+
+def read_rest(vector):
+    """The keys that mean the same in every protocol."""
+    only(vector["note"], *NOTES[vector["name"].split("_")[0]])
     member_keys = ("client_id", "index", "salt", "path", "identity_seed", "floor", "rand", "input")
     for member in vector["members"]:
         only(member, *member_keys)
@@ -80,7 +114,6 @@ def read_vector(path):
     for operation in vector["operations"]:
         read_operation(operation)
     read_outcome(vector["outcome"])
-    return vector
 
 
 def read_operation(operation):
@@ -157,7 +190,7 @@ class PackageParty:
             case Done(None, survivors):
                 return "done", None, survivors
             case Done(total, survivors):
-                return "done", total.tolist(), survivors
+                return "done", np.asarray(total).tolist(), survivors
             case Aborted(error):
                 return "aborted", error.reason.name, error.culprits
 
@@ -175,8 +208,9 @@ class PackageParty:
 
 
 class ReferenceParty:
-    def __init__(self, party):
+    def __init__(self, party, refused):
         self._party = party
+        self._refused = refused
 
     @property
     def phase(self):
@@ -185,7 +219,7 @@ class ReferenceParty:
     def _run(self, act, *arguments):
         try:
             return act(*arguments)
-        except reference.Refused as refusal:
+        except self._refused as refusal:
             raise Refusal(refusal.reason, refusal.code, refusal.culprits) from None
 
     def start(self):
@@ -207,8 +241,7 @@ def in_bytes(entry):
     return {k: bytes.fromhex(v) if k in hexed else v for k, v in entry.items()}
 
 
-def package_side(vector):
-    """The server, and a maker of clients."""
+def package_side(vectors, vector):
     plan = in_bytes(vector["plan"])
     plan = SumPlan(
         **{**plan, "suite": Suite(plan["suite"]), "adversary": Adversary(plan["adversary"])}
@@ -230,7 +263,7 @@ def package_side(vector):
         assert membership in cohort.memberships()
         identity = Identity(member["client_id"], SigningKey.from_seed(member["identity_seed"]))
         return PackageParty(
-            SecAgg.client(
+            vectors.protocol.client(
                 plan,
                 membership,
                 identity=identity,
@@ -240,10 +273,13 @@ def package_side(vector):
             )
         )
 
-    return PackageParty(SecAgg.server(plan, cohort, directory, rng=InsecureTestRng(0))), client
+    # The very source that the vector's server drew from, where it drew a ring.
+    rng = InsecureTestRng(f"{vectors.folder}/{vector['name']}").child("graph")
+    return PackageParty(vectors.protocol.server(plan, cohort, directory, rng=rng)), client
 
 
-def reference_side(vector):
+def reference_side(vectors, vector):
+    reference = vectors.reference
     plan = reference.Plan(**in_bytes(vector["plan"]))
     members = [in_bytes(m) for m in vector["members"]]
     bare = [reference.Membership(m["index"], m["client_id"], m["salt"], ()) for m in members]
@@ -269,20 +305,23 @@ def reference_side(vector):
         return ReferenceParty(
             reference.Client(
                 plan, membership, identity_seed=seed, directory=directory, floor=floor, rand=rand
-            )
+            ),
+            reference.Refused,
         )
 
-    return ReferenceParty(reference.Server(plan, memberships.values(), directory)), client
+    ring = {"ring": vector["ring"] or ()} if "ring" in vector else {}
+    server = reference.Server(plan, memberships.values(), directory, **ring)
+    return ReferenceParty(server, reference.Refused), client
 
 
-SIDES = {"package": package_side, "reference": reference_side}
+SIDES = ("package", "reference")
 
 
 # ------------------------------------------------------------------ effects as JSON
 
 
-def message_json(message):
-    if len(message) <= LONGEST:
+def message_json(message, longest):
+    if len(message) <= longest:
         return message.hex()
     return {"sha256": hashlib.sha256(message).hexdigest(), "size": len(message)}
 
@@ -293,7 +332,7 @@ def sum_json(total):
     return {"sha256": hashlib.sha256(struct.pack(f"<{len(total)}q", *total)).hexdigest()}
 
 
-def effects_json(effects):
+def effects_json(effects, longest=LONGEST):
     out = []
     for effect in effects:
         match effect:
@@ -301,7 +340,7 @@ def effects_json(effects):
                 out.append({"persist": mark, "phase": phase, "members": list(members)})
             case ("send" | "chunk" as verb, recipient, message):
                 key = {"send": "send", "chunk": "send_chunk"}[verb]
-                body = message_json(message)
+                body = message_json(message, longest)
                 if out and key in out[-1] and out[-1]["message"] == body:
                     out[-1][key].append(recipient)
                 else:

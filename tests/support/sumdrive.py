@@ -4,6 +4,7 @@
 runs under each. `predict` is the oracle: it knows the rule, and none of the code.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 
@@ -238,7 +239,8 @@ class Drive:
             effects = list(self.sum.server.advance())
             for effect in effects:
                 if isinstance(effect, Done):
-                    self.outcome.done = effect
+                    total = np.asarray(effect.total)
+                    self.outcome.done = dataclasses.replace(effect, total=total)
                 elif isinstance(effect, Aborted):
                     self.outcome.error = effect.error
                 else:

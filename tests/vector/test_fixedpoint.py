@@ -20,7 +20,8 @@ def bounded(length, bound=1.0, **others):
 
 
 def encode(stage, values, spec, seed=0, weight=1):
-    return stage.encode(Update(values, weight), spec, rng=InsecureTestRng(seed))
+    out = stage.encode(Update(values, weight), spec, rng=InsecureTestRng(seed))
+    return Update(np.asarray(out.values), out.weight)
 
 
 class Words:
@@ -73,8 +74,13 @@ def test_whole_numbers_and_zeros_are_never_moved(bits, seed):
     assert out.tolist() == [0, 0, limit, -limit, 0]
 
 
-def test_a_uniform_of_zero_moves_no_whole_number():
-    scaled, words = np.array([3.0, 0.0, -2.0, 7.0, 0.5]), np.zeros(5, dtype="<u8")
+def test_the_least_uniform_moves_no_whole_number():
+    scaled, words = np.array([3.0, 0.0, -2.0, 7.0, 0.5]), np.zeros(5, dtype="<u4")
+    assert FixedPoint(4)._round(scaled, words).tolist() == [3, 0, -2, 7, 0]
+
+
+def test_the_largest_uniform_moves_no_whole_number():
+    scaled, words = np.array([3.0, 0.0, -2.0, 7.0, 0.5]), np.full(5, 2**32 - 1, dtype="<u4")
     assert FixedPoint(4)._round(scaled, words).tolist() == [3, 0, -2, 7, 1]
 
 
@@ -82,31 +88,41 @@ def test_the_draw_is_one_word_a_value_from_one_seed_a_row():
     rng = Words()
     values = np.linspace(-1, 1, 2 * 37).reshape(2, 37)
     spec = bounded(37, per_unit=True, max_units=2)
-    out = FixedPoint(9).encode(Update(values), spec, rng=rng).values
+    out = np.asarray(FixedPoint(9).encode(Update(values), spec, rng=rng).values)
     assert [len(seed) for seed in rng.seeds] == [32, 32]
     for row, seed, expected in zip(values, rng.seeds, out, strict=True):
-        words = np.frombuffer(Keystream(seed).read(37 * 8), "<u8").tolist()
+        words = np.frombuffer(Keystream(seed).read(37 * 4), "<u4").tolist()
         for value, word, integer in zip(row.tolist(), words, expected.tolist(), strict=True):
-            scaled = value * 255.0
-            below = math.floor(scaled)
-            assert integer == below + ((word >> 11) * 2.0**-53 < scaled - below)
+            scaled = round(value * 255.0 * 2**32)
+            assert integer == math.floor((scaled + word) / 2**32)
 
 
 def test_long_vectors_draw_the_same_words_as_short_ones():
     length = 2 * BLOCK_VALUES + 5
     rng = Words()
     values = np.full(length, 0.3)
-    out = FixedPoint(2).encode(Update(values), bounded(length), rng=rng).values
-    words = np.frombuffer(Keystream(rng.seeds[0]).read(8 * length), "<u8")
+    out = np.asarray(FixedPoint(2).encode(Update(values), bounded(length), rng=rng).values)
+    words = np.frombuffer(Keystream(rng.seeds[0]).read(4 * length), "<u4")
     assert len(rng.seeds) == 1
-    assert np.array_equal(out, ((words >> 11) * 2.0**-53 < 0.3).astype(np.int64))
+    assert np.array_equal(out, (words >= 2**32 - round(0.3 * 2**32)).astype(np.int64))
+
+
+def test_values_are_read_once_and_in_order():
+    out = FixedPoint(4).encode(Update(np.zeros(9)), bounded(9), rng=InsecureTestRng(1)).values
+    assert out[..., 0:4].tolist() == [0] * 4
+    for again in (slice(0, 4), slice(5, 9)):
+        with pytest.raises(ValueError, match="4 are next"):
+            out[..., again]
+    assert out[..., 4:99].tolist() == [0] * 5
 
 
 def test_a_row_is_rounded_alike_alone_and_among_others():
     values = np.linspace(-1, 1, 300).reshape(30, 10)
     together = encode(FixedPoint(5), values, bounded(10, per_unit=True, max_units=30)).values
     rng = InsecureTestRng(0)
-    alone = [FixedPoint(5).encode(Update(row), bounded(10), rng=rng).values for row in values]
+    alone = [
+        np.asarray(FixedPoint(5).encode(Update(row), bounded(10), rng=rng).values) for row in values
+    ]
     assert np.array_equal(together, alone)
 
 

@@ -262,12 +262,12 @@ class MaskingClient:
             raise ConfigurationError("there is no vector to send: contribute one first")
         yield Persist(Mark.SPENT, "input")
         masked = MaskedVector(self._plan.modulus_bits, self._masks())
-        upload = PackedUpload(self._plan.modulus_bits)
+        upload = PackedUpload(self._plan, self._me.index)
         for part in chunk_slices(self._plan.length):
             yield SendChunk(SERVER, upload.chunk(masked.add_to(source[part])))
         # Only with the whole input gone is there a phase in which survivors are taken.
         self._enter(ClientPhase.SENDING, ClientPhase.SENT)
-        yield Send(SERVER, encode(MaskedInput(upload.digest(), self._unopened)))
+        yield Send(SERVER, encode(MaskedInput(upload.checksum(), self._unopened)))
 
     def _masks(self) -> Iterator[Term]:
         """The terms of y_u: +PRG(b_u), +PRG(s_uv) for u < v, -PRG(s_uv) for u > v, v in U2."""

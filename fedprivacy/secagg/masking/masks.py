@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic import to_residues, word_dtype
+from fedprivacy.arithmetic import PackedSum, word_dtype
 from fedprivacy.crypto import MaskStream
+from fedprivacy.secagg.uploads import chunk_slices
 
 __all__ = ["MaskedVector", "Term", "add_terms"]
 
-_OPEN_STREAMS = 64  # ciphers kept open beside one chunk of the sum
+_OPEN_STREAMS = 1024  # ciphers kept open beside one chunk of the sum: 1.5 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +48,29 @@ class MaskedVector:
         self._bits = bits
         self._streams = _Streams(bits, terms)
 
-    def add_to(self, values: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The next values plus their masks, as residues mod 2**bits."""
-        words = to_residues(values, self._bits).astype(word_dtype(self._bits))
+    def add_to(self, values: NDArray[np.int64]) -> NDArray[Any]:
+        """The next values plus their masks, as residues mod 2**bits, in words of `word_dtype`."""
+        # Casting keeps the low bits: the word's modulus is a multiple of 2**bits.
+        words = values.astype(word_dtype(self._bits))
         self._streams.add_next(words)
-        return words.astype(np.uint64) & np.uint64((1 << self._bits) - 1)
+        return _reduced(words, self._bits)
 
 
-def add_terms(total: NDArray[Any], bits: int, terms: Sequence[Term], chunk: int = 1 << 15) -> None:
-    """Add every term's mask to a whole vector of words, in place.
+def add_terms(total: PackedSum, terms: Iterable[Term]) -> None:
+    """Add every term's mask to a whole packed sum, in place.
 
     Memory beyond `total` is one chunk and a bounded number of open ciphers, however many terms.
     """
-    for start in range(0, len(terms), _OPEN_STREAMS):
-        streams = _Streams(bits, terms[start : start + _OPEN_STREAMS])
-        for at in range(0, len(total), chunk):
-            streams.add_next(total[at : at + chunk])
+    bits, waiting = total.bits, iter(terms)
+    while group := tuple(itertools.islice(waiting, _OPEN_STREAMS)):
+        streams = _Streams(bits, group)
+        for part in chunk_slices(len(total)):
+            words = total.residues(part.start, part.stop).astype(word_dtype(bits), copy=False)
+            streams.add_next(words)
+            total.replace(part.start, _reduced(words, bits))
+
+
+def _reduced(words: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Words mod 2**bits, in place."""
+    words &= words.dtype.type((1 << bits) - 1)
+    return words

@@ -9,7 +9,7 @@ from msgspec import Meta
 from fedprivacy.arithmetic import limbs_of
 from fedprivacy.secagg.cohort import DEPTH, MAX_COHORT, ClientId, Digest, Membership
 from fedprivacy.secagg.contract import SumPlan
-from fedprivacy.secagg.uploads import MAX_CHUNK_BYTES
+from fedprivacy.secagg.uploads import MAX_CHUNK_BYTES, Check
 from fedprivacy.wire import Message, Record, encode
 
 __all__ = [
@@ -144,7 +144,7 @@ class MaskedInput(Message, frozen=True, tag="masked-input"):
     `unopened` names the dealers whose box did not open, or not to what they committed to.
     """
 
-    digest: Digest
+    checksum: Check
     unopened: Annotated[tuple[Index, ...], Meta(max_length=MAX_COHORT)]
 
 
@@ -164,7 +164,7 @@ class ConsistencySignature(Message, frozen=True, tag="consistency-signature"):
 
 
 class Inclusion(Record, frozen=True):
-    """A signature that one neighbour, or the signer itself, is among the survivors."""
+    """A signature that one neighbour of the signer is among the survivors."""
 
     member: Index
     signature: Signature

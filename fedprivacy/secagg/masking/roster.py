@@ -62,5 +62,7 @@ def check_entries(
             raise PeerError(Reason.COHORT_PROOF, detail)
         keys_of = KeyAdvertisement(entry.seal_key, entry.mask_key, entry.signature)
         check_keys(plan, who.index, who.client_id, keys_of, directory)
+    for entry in entries:
         if is_weak(entry.seal_key) or is_weak(entry.mask_key):
-            raise PeerError(Reason.WEAK_KEY, f"{who.client_id} has a key of small order")
+            name = entry.membership.client_id
+            raise PeerError(Reason.WEAK_KEY, f"{name} has a key of small order")

@@ -19,9 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from fedprivacy.arithmetic import from_residues, word_dtype
 from fedprivacy.crypto import Directory, is_weak
 from fedprivacy.errors import ConfigurationError, PeerError, Reason, RoundAborted
 from fedprivacy.secagg.cohort import Cohort
@@ -50,7 +47,7 @@ from fedprivacy.secagg.masking.messages import (
 from fedprivacy.secagg.masking.neighbours import ServerGraph, check_ascending
 from fedprivacy.secagg.masking.recovery import Dealt, check_shares, mask_terms, recover_secrets
 from fedprivacy.secagg.masking.roster import check_keys
-from fedprivacy.secagg.uploads import MaskedChunk, Spool
+from fedprivacy.secagg.uploads import MaskedChunk, Uploads
 from fedprivacy.wire import decode, encode
 
 __all__ = ["MaskingServer"]
@@ -94,9 +91,8 @@ class MaskingServer:
         self._roster: dict[int, RosterEntry] = {}
         self._session = b""
         self._dealt: dict[int, Dealt] = {}
-        self._spools: dict[int, Spool] = {}
         self._unopened: dict[int, frozenset[int]] = {}
-        self._total = np.zeros(plan.length, dtype=word_dtype(plan.modulus_bits))
+        self._uploads = Uploads(plan)
         self._survivors: frozenset[int] = frozenset()
         self._shares: dict[int, dict[int, Any]] = {}
         self._at = 0
@@ -129,7 +125,7 @@ class MaskingServer:
         if index is not None:
             self._expected.discard(index)
             self._answered.discard(index)
-            self._spools.pop(index, None)
+            self._uploads.drop(index)
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
         index = self._index.get(sender)
@@ -177,7 +173,7 @@ class MaskingServer:
     def _abort(self, error: RoundAborted) -> Iterator[Effect]:
         self._at = len(self._table)
         self._expected, self._answered = set(), set()
-        self._spools.clear()
+        self._uploads.clear()
         yield Aborted(error)
 
     # ------------------------------------------------------------------ keys
@@ -236,25 +232,19 @@ class MaskingServer:
     # ------------------------------------------------------------------ input
 
     def _take_input(self, index: int, message: MaskedChunk | MaskedInput) -> bool:
-        plan = self._plan
         if isinstance(message, MaskedChunk):
-            if index not in self._spools:
-                self._spools[index] = Spool(plan.length, plan.modulus_bits)
-            self._spools[index].take(message)
+            self._uploads.take(index, message)
             return False
         check_ascending(message.unopened)
         unopened = frozenset(message.unopened)
         if not unopened <= self._dealers_to(index):
             raise PeerError(Reason.UNKNOWN_DEALER, "a complaint about someone who dealt nothing")
-        spool = self._spools.pop(index, None)
-        if spool is None:
-            raise PeerError(Reason.CHUNK_ORDER, "an upload without chunks")
-        spool.fold_into(self._total, message.digest)
+        self._uploads.fold(index, message.checksum)
         self._unopened[index] = unopened
         return True
 
     def _close_input(self) -> Iterator[Effect]:
-        self._spools.clear()
+        self._uploads.clear()
         # Whose input is in the sum has survived, though it may answer no more.
         self._survivors = frozenset(self._unopened)
         if len(self._survivors) < self._plan.floor:
@@ -330,10 +320,10 @@ class MaskingServer:
         return True
 
     def _close_unmasking(self) -> Iterator[Effect]:
-        plan, survivors = self._plan, tuple(sorted(self._survivors))
+        survivors = tuple(sorted(self._survivors))
         secrets = recover_secrets(
             self._session,
-            plan.threshold,
+            self._plan.threshold,
             {i: self._shares[i] for i in sorted(self._expected)},
             roster=self._roster,
             dealt={d: self._dealt[d] for d in self._needed()},
@@ -346,10 +336,9 @@ class MaskingServer:
             survivors=self._survivors,
             around=self._graph.around,
         )
-        add_terms(self._total, plan.modulus_bits, tuple(terms))
+        add_terms(self._uploads.total, terms)
         self._expected = set()
-        total = from_residues(self._total, plan.modulus_bits)
-        yield Done(total, tuple(self._name(i) for i in survivors))
+        yield Done(self._uploads.total, tuple(self._name(i) for i in survivors))
 
     # ------------------------------------------------------------------ helpers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fedprivacy.crypto import CHECKSUM_BYTES
 from fedprivacy.secagg.contract import Adversary
 from fedprivacy.secagg.masking.messages import (
     BOX_BYTES,
@@ -25,6 +26,7 @@ from fedprivacy.wire import Message, Record, encode
 __all__ = ["upload_sizes"]
 
 _32 = bytes(32)
+_CHECKSUM = bytes(CHECKSUM_BYTES)
 _64 = bytes(64)
 
 
@@ -44,7 +46,7 @@ def upload_sizes(
     yield "shares", _with_rows(SealedShares(_32, ()), met, box)
     for size in chunk_sizes(length, modulus_bits):
         yield "input", size
-    yield "input", len(encode(MaskedInput(_32, ())))
+    yield "input", len(encode(MaskedInput(_CHECKSUM, ())))
     if signs and degree:
         inclusion = Inclusion(0, _64)
         yield "consistency", _with_rows(InclusionSignatures(()), met[1:], inclusion)
@@ -59,5 +61,7 @@ def _with_rows(message: Message, indices: Sequence[int], row: Record) -> int:
 
     A row's index, zero in `row`, takes one byte to five.
     """
-    listed = len(encode(MaskedInput(_32, tuple(indices)))) - len(encode(MaskedInput(_32, ())))
+    listed = len(encode(MaskedInput(_CHECKSUM, tuple(indices)))) - len(
+        encode(MaskedInput(_CHECKSUM, ()))
+    )
     return len(encode(message)) + listed + len(indices) * (len(encode(row)) - 1)

@@ -1,0 +1,102 @@
+"""A running sum of packed vectors, itself packed: what a server keeps of all uploads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedprivacy.arithmetic.packing import WHOLE, pack, packed_size, unpack
+from fedprivacy.arithmetic.residues import check_bits, from_residues
+
+__all__ = ["RUN_VALUES", "PackedSum"]
+
+RUN_VALUES = 64
+"""Values after which a packed vector of any width is at the end of a 64-bit word."""
+
+_BLOCK_RUNS = 128  # runs at a time: some words of each operand stay in the cache
+
+_Words = NDArray[np.uint64]
+
+
+class PackedSum:
+    """`length` sums mod 2**bits, packed as `pack` does, all zero at first.
+
+    Packed vectors are added word by word: the top bit of each value is set aside, so that no carry
+    leaves a value, and put in by exclusive or, which is addition without a carry. Source: Warren,
+    "Hacker's Delight", 2nd edition, section 2-18, here with values that cross words.
+
+    Reads like an array of the sums, `total[a:b]` int64, as representatives around zero.
+    """
+
+    def __init__(self, length: int, bits: int) -> None:
+        check_bits(bits)
+        self.bits = bits
+        self._length = length
+        self._words: _Words = np.zeros(-(-length * bits // 64), dtype="<u8")
+        self._tops = _tops(bits)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def add_packed(self, start: int, data: bytes | memoryview) -> None:
+        """Add packed values from value `start` on, a multiple of `RUN_VALUES`, in place."""
+        if spare := -len(data) % 8:
+            data = bytes(data) + bytes(spare)
+        more = np.frombuffer(data, dtype="<u8")
+        at = start // RUN_VALUES * self.bits
+        total = self._words[at : at + len(more)]
+        if self.bits in WHOLE:
+            lanes = total.view(WHOLE[self.bits])
+            lanes += more.view(lanes.dtype)
+            return
+        for first in range(0, len(more), len(self._tops)):
+            last = first + len(self._tops)
+            _add_words(total[first:last], more[first:last], self._tops)
+
+    def residues(self, start: int, stop: int) -> NDArray[Any]:
+        """`(stop - start,)` sums in [0, 2**bits), from a multiple of `RUN_VALUES` on."""
+        end = min(-(-stop // RUN_VALUES) * RUN_VALUES, self._length)
+        first = start // RUN_VALUES * self.bits * 8
+        data = self._words.view(np.uint8)[first : first + packed_size(end - start, self.bits)]
+        return unpack(data.data, end - start, self.bits)[: stop - start]
+
+    def replace(self, start: int, values: NDArray[Any]) -> None:
+        """Put residues in the place of the sums from `start` on, in runs or up to the end."""
+        data = pack(values, self.bits)
+        first = start // RUN_VALUES * self.bits * 8
+        self._words.view(np.uint8)[first : first + len(data)] = np.frombuffer(data, dtype=np.uint8)
+
+    def __getitem__(self, part: slice) -> NDArray[np.int64]:
+        start, stop, step = part.indices(self._length)
+        stop = max(start, stop)
+        # From the run in which the slice begins.
+        before = start % RUN_VALUES
+        values = from_residues(self.residues(start - before, stop), self.bits)
+        return values[before::step]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return self[:].astype(np.int64 if dtype is None else dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"PackedSum({self._length} values mod 2**{self.bits})"
+
+
+def _tops(bits: int) -> _Words:
+    """The top bit of each value in a block of runs."""
+    run = sum(1 << (i * bits + bits - 1) for i in range(RUN_VALUES))
+    words = np.frombuffer(run.to_bytes(bits * 8, "little"), dtype="<u8")
+    return np.tile(words, _BLOCK_RUNS)
+
+
+def _add_words(total: _Words, more: _Words, tops: _Words) -> None:
+    tops = tops[: len(total)]
+    low = total & ~tops
+    added = more & ~tops
+    added += low
+    carry = added < low  # out of a word, into the value that goes on in the next one
+    added[1:] += carry[:-1]
+    total ^= more
+    total &= tops
+    total ^= added
