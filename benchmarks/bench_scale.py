@@ -14,7 +14,7 @@ from sums import Case, float32_vector, run_ours
 from fedprivacy.secagg import PROTOCOLS, Adversary
 from fedprivacy.secagg.parameters import choose_graph
 
-PROTOCOL = "secagg-plus"
+PROTOCOL = "secagg+"
 LENGTH = 100_000
 
 

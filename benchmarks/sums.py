@@ -32,9 +32,10 @@ from fedprivacy.secagg import (
     Effect,
     Send,
     ServerParty,
+    Source,
     SumPlan,
 )
-from fedprivacy.vector import FixedPoint, Layout, Pipeline, Update, Weigh, Weights
+from fedprivacy.vector import Encoded, FixedPoint, Layout, Pipeline, Update, Weigh, Weights
 
 __all__ = ["Case", "Cost", "Parties", "float32_vector", "float32_vectors", "run_ours"]
 
@@ -134,6 +135,8 @@ class Parties:
             min_clients=2,
             length=self.pipeline.total_length,
             modulus_bits=self.pipeline.modulus_bits(case.clients),
+            degree=case.shares - 1 if self._protocol.sparse else 0,
+            dropped=case.lost,
         )
 
     @cached_property
@@ -150,7 +153,8 @@ class Parties:
         return Directory.sign(1, keys, authority)
 
     def server(self) -> ServerParty:
-        return self._protocol.server(self.plan, self._cohort, self._directory)
+        graph = self._rng.child("graph")
+        return self._protocol.server(self.plan, self._cohort, self._directory, rng=graph)
 
     def client(self, name: str) -> ClientParty:
         return self._protocol.client(
@@ -162,8 +166,8 @@ class Parties:
             rand=self._rng.child(name).bytes(self._protocol.rand_bytes),
         )
 
-    def encode(self, name: str, vector: NDArray[np.float32]) -> NDArray[np.int64]:
-        """A client's integers from its float32 vector."""
+    def encode(self, name: str, vector: NDArray[np.float32]) -> Encoded:
+        """A client's integers from its float32 vector, made when they are read."""
         update = Update(Layout.of(vector).flatten(vector))
         return self.pipeline.encode(update, rng=self._rng.child(f"rounding/{name}"))
 
@@ -231,7 +235,7 @@ class _Round:
                 self.bytes_up[name][self._phase] += len(effect.message)
                 self._clocked(SERVER, lambda e=effect: list(self._server.receive(name, e.message)))
 
-    def _mean(self, total: NDArray[np.int64], survivors: int) -> NDArray[np.float64]:
+    def _mean(self, total: Source, survivors: int) -> NDArray[np.float64]:
         return self._parties.pipeline.decode(total, clients=survivors).mean
 
 

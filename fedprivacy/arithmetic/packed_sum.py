@@ -15,7 +15,7 @@ __all__ = ["RUN_VALUES", "PackedSum"]
 RUN_VALUES = 64
 """Values after which a packed vector of any width is at the end of a 64-bit word."""
 
-_BLOCK_RUNS = 128  # runs at a time: some words of each operand stay in the cache
+_BLOCK_RUNS = 256  # runs at a time: some words of each operand stay in the cache
 
 _Words = NDArray[np.uint64]
 
@@ -35,7 +35,7 @@ class PackedSum:
         self.bits = bits
         self._length = length
         self._words: _Words = np.zeros(-(-length * bits // 64), dtype="<u8")
-        self._tops = _tops(bits)
+        self._lanes = _Lanes(bits)
 
     def __len__(self) -> int:
         return self._length
@@ -51,9 +51,7 @@ class PackedSum:
             lanes = total.view(WHOLE[self.bits])
             lanes += more.view(lanes.dtype)
             return
-        for first in range(0, len(more), len(self._tops)):
-            last = first + len(self._tops)
-            _add_words(total[first:last], more[first:last], self._tops)
+        self._lanes.add(total, more)
 
     def residues(self, start: int, stop: int) -> NDArray[Any]:
         """`(stop - start,)` sums in [0, 2**bits), from a multiple of `RUN_VALUES` on."""
@@ -83,20 +81,32 @@ class PackedSum:
         return f"PackedSum({self._length} values mod 2**{self.bits})"
 
 
-def _tops(bits: int) -> _Words:
-    """The top bit of each value in a block of runs."""
-    run = sum(1 << (i * bits + bits - 1) for i in range(RUN_VALUES))
-    words = np.frombuffer(run.to_bytes(bits * 8, "little"), dtype="<u8")
-    return np.tile(words, _BLOCK_RUNS)
+class _Lanes:
+    """Adds words of packed values to others, with room for what it makes on the way."""
 
+    def __init__(self, bits: int) -> None:
+        run = sum(1 << (i * bits + bits - 1) for i in range(RUN_VALUES))
+        words = np.frombuffer(run.to_bytes(bits * 8, "little"), dtype="<u8")
+        self._tops = np.tile(words, _BLOCK_RUNS)
+        """The top bit of each value in a block of runs."""
+        self._rest = ~self._tops
+        self._low, self._sum = np.empty_like(self._tops), np.empty_like(self._tops)
 
-def _add_words(total: _Words, more: _Words, tops: _Words) -> None:
-    tops = tops[: len(total)]
-    low = total & ~tops
-    added = more & ~tops
-    added += low
-    carry = added < low  # out of a word, into the value that goes on in the next one
-    added[1:] += carry[:-1]
-    total ^= more
-    total &= tops
-    total ^= added
+    def add(self, total: _Words, more: _Words) -> None:
+        """Add in place; both begin with a run and end with one, or with the vector."""
+        for first in range(0, len(total), len(self._tops)):
+            last = first + len(self._tops)
+            self._add_block(total[first:last], more[first:last])
+
+    def _add_block(self, total: _Words, more: _Words) -> None:
+        count = len(total)
+        tops, rest = self._tops[:count], self._rest[:count]
+        low, added = self._low[:count], self._sum[:count]
+        np.bitwise_and(total, rest, out=low)
+        np.bitwise_and(more, rest, out=added)
+        added += low
+        carry = added < low  # out of a word, into the value that goes on in the next one
+        added[1:] += carry[:-1]
+        total ^= more
+        total &= tops
+        total ^= added

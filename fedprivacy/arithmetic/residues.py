@@ -53,6 +53,12 @@ def from_residues(residues: NDArray[np.unsignedinteger[Any]], bits: int) -> NDAr
     Any unsigned dtype: an accumulator of `word_dtype(bits)` needs no reduction before.
     """
     check_bits(bits)
+    if residues.dtype == np.uint32 and bits <= 32:
+        # The same in words of half the size.
+        half = np.uint32(32 - bits)
+        small: NDArray[np.int32] = np.left_shift(residues, half).view(np.int32)
+        small >>= np.int32(half)
+        return small.astype(np.int64)
     shift = 64 - bits
     # The sign bit of the residue becomes that of the word, and the way back copies it downwards.
     values: NDArray[np.int64]

@@ -49,9 +49,10 @@ def _to_limbs(secret: bytes) -> list[int]:
 
 
 def _check_points(points: NDArray[np.uint64]) -> None:
-    if len(points) and (int(points.min()) == 0 or int(points.max()) >= PRIME):
+    if points.size and (int(points.min()) == 0 or int(points.max()) >= PRIME):
         raise ValueError(f"a point is outside [1, {PRIME})")
-    if len(np.unique(points)) != len(points):
+    ordered = np.sort(points, axis=-1)
+    if (ordered[..., 1:] == ordered[..., :-1]).any():
         raise ValueError("two points are equal")
 
 
@@ -88,23 +89,34 @@ def _evaluate(coefficients: NDArray[np.uint64], points: NDArray[np.uint64]) -> N
 
 
 def lagrange_at_zero(points: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The weights `(t,)` with which values at these points add up to the value at zero, mod p.
+    """The weights with which values at these points add up to the value at zero, mod p.
 
-    Raises `ValueError` for points that are equal or outside [1, `PRIME`).
+    `(..., t)` points, of as many sets as there are rows, give `(..., t)` weights. Raises
+    `ValueError` for points of one set that are equal or outside [1, `PRIME`).
     """
     _check_points(points)
-    # weight_i = product of x_j / (x_j - x_i) over all j != i
-    #          = product of all x_j / (x_i * product of (x_j - x_i) over j != i).
-    product = 1
+    # weight_j = product of x_i / (x_i - x_j) over all i != j
+    #          = product of all x_i / (x_j * product of (x_i - x_j) over i != j).
+    product = np.ones(points.shape[:-1], dtype=np.uint64)
     below = points.copy()
-    for i, x in enumerate(points):
-        product = product * int(x) % PRIME
-        factors = (x + _P - points) % _P
-        factors[i] = 1
+    for i in range(points.shape[-1]):
+        x = points[..., i]
+        product = product * x % _P
+        factors = (x[..., None] + _P - points) % _P
+        factors[..., i] = 1
         below *= factors
         below %= _P
-    inverses = np.array([pow(int(b), -1, PRIME) for b in below], dtype=np.uint64)
-    return inverses * np.uint64(product) % _P
+    return _inverse(below) * product[..., None] % _P
+
+
+def _inverse(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The inverses mod p: values to the power of p - 2 (Fermat), by squaring."""
+    result = np.ones_like(values)
+    for bit in f"{PRIME - 2:b}":
+        result = result * result % _P
+        if bit == "1":
+            result = result * values % _P
+    return result
 
 
 def combine(basis: NDArray[np.uint64], shares: NDArray[np.uint64]) -> NDArray[np.uint64]:

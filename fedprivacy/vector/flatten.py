@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.vector.spec import BLOCK_VALUES
 
 __all__ = ["Layout"]
 
@@ -67,13 +68,19 @@ class Layout:
         """Path, type and shape of each array in the order of the vector; equal layouts agree."""
         return tuple((leaf.path, leaf.dtype.name, leaf.shape) for leaf in _leaves(self.root))
 
-    def flatten(self, tree: Any) -> NDArray[np.float64]:
-        """The structure's values, `(length,)` float64, all finite.
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the vector: float32 where that holds every array's values exactly, else float64."""
+        small = all(leaf.dtype in (np.float16, np.float32) for leaf in _leaves(self.root))
+        return np.dtype(np.float32 if small else np.float64)
+
+    def flatten(self, tree: Any) -> NDArray[Any]:
+        """The structure's values, `(length,)` of `dtype`, all finite; read-only.
 
         Raises `ConfigurationError` naming the path where the structure differs from the layout or
         a value is NaN or infinite.
         """
-        out = np.empty(self.length, dtype=np.float64)
+        out = np.empty(self.length, dtype=self.dtype)
         offset = 0
         for leaf, array in _pairs(self.root, tree, "model"):
             if array.dtype != leaf.dtype or array.shape != leaf.shape:
@@ -85,14 +92,15 @@ class Layout:
             part[:] = array.reshape(-1)
             _check_finite(part, leaf.path, leaf.shape)
             offset += leaf.size
+        out.flags.writeable = False
         return out
 
-    def unflatten(self, vector: NDArray[np.float64]) -> Any:
-        """The structure whose values are `vector`, `(length,)` float64, with the types it had."""
-        if vector.dtype != np.float64 or vector.shape != (self.length,):
+    def unflatten(self, vector: NDArray[Any]) -> Any:
+        """The structure whose values are `vector`, `(length,)` real, with the types it had."""
+        if vector.dtype not in (np.float32, np.float64) or vector.shape != (self.length,):
             raise ConfigurationError(
-                f"the vector is {vector.dtype} of shape {vector.shape} where float64 of shape "
-                f"({self.length},) is wanted: pass the decoded aggregate"
+                f"the vector is {vector.dtype} of shape {vector.shape} where float32 or float64 of "
+                f"shape ({self.length},) is wanted: pass the decoded aggregate"
             )
         _check_finite(vector, "vector", vector.shape)
         tree, _ = _build(self.root, vector, 0)
@@ -147,7 +155,8 @@ def _build(node: _Branch | _Leaf, vector: NDArray[np.float64], offset: int) -> t
     return (tuple(children) if node.kind is tuple else children), offset
 
 
-def _restore(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _restore(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    values = values.astype(np.float64, copy=False)
     if dtype.kind == "f":
         info = np.finfo(dtype)
         return np.clip(values, float(info.min), float(info.max)).astype(dtype)
@@ -199,12 +208,13 @@ def _step(key: str) -> str:
     return f".{key}" if key.isidentifier() else f"[{json.dumps(key)}]"
 
 
-def _check_finite(values: NDArray[np.float64], path: str, shape: tuple[int, ...]) -> None:
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        where = "".join(f"[{int(i)}]" for i in np.unravel_index(first, shape))
-        raise ConfigurationError(
-            f"{path}{where} is {values[first]} where a finite number is wanted: "
-            "mend the training step or sit this round out"
-        )
+def _check_finite(values: NDArray[Any], path: str, shape: tuple[int, ...]) -> None:
+    for start in range(0, len(values), BLOCK_VALUES):
+        finite = np.isfinite(values[start : start + BLOCK_VALUES])
+        if not finite.all():
+            first = start + int(np.argmin(finite))
+            where = "".join(f"[{int(i)}]" for i in np.unravel_index(first, shape))
+            raise ConfigurationError(
+                f"{path}{where} is {values[first]} where a finite number is wanted: "
+                "mend the training step or sit this round out"
+            )

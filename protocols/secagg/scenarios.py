@@ -927,13 +927,14 @@ def bad_chunk_missing(run):
 
 
 @bad_for_server(
-    "The closing message has another digest than the chunks.",
+    "The closing message has another checksum than the chunks.",
     "A vector that was spoiled on its way is added: the sum is noise.",
 )
 def bad_digest(run):
     def lie(sent):
         closing = read(MaskedInput, sent[-1])
-        return [sent[0], encode(msgspec.structs.replace(closing, digest=flipped(closing.digest)))]
+        spoiled = msgspec.structs.replace(closing, checksum=flipped(closing.checksum))
+        return [sent[0], encode(spoiled)]
 
     lie_about_input(run, lie)
 

@@ -1,167 +1,31 @@
 """The vectors of protocols/secagg, replayed by the package and by the reference, and both mixed."""
 
 import ast
-import hashlib
 import json
 import re
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fedprivacy.errors import PeerError, Reason
-from fedprivacy.secagg import SERVER
+from fedprivacy.errors import Reason
+from fedprivacy.secagg import SecAgg
 from fedprivacy.secagg.masking import messages
 from fedprivacy.secagg.uploads import MaskedChunk
-from fedprivacy.wire import decode
-from secagg_sides import (
-    FILES,
-    FOLDER,
-    SIDES,
-    Refusal,
-    by_path,
-    effects_json,
-    read_vector,
-    reference,
-    sum_json,
-    values_of,
+from secagg_replay import (
+    COHORTS,
+    DROPS,
+    check_mixed_cohort,
+    check_read_alike,
+    check_regeneration,
+    check_schema,
+    honest_messages,
+    replay,
+    spoiled,
 )
+from secagg_sides import SIDES, Vectors
 
-# ------------------------------------------------------------------ replay
-
-
-def expected_sum(vector, survivors):
-    bits = vector["plan"]["modulus_bits"]
-    inputs = [values_of(m["input"]) for m in vector["members"] if m["client_id"] in survivors]
-    half = 1 << bits - 1
-    return [(sum(column) + half) % (1 << bits) - half for column in zip(*inputs, strict=True)]
-
-
-def replay(vector, side):
-    """Every operation gives what the vector expects, to the byte, and ends in its outcome."""
-    server, client = SIDES[side](vector)
-    members = {m["client_id"]: m for m in vector["members"]}
-    parties = {SERVER: server}
-    sent = {}
-    outcome = None
-    for operation in vector["operations"]:
-        name = operation["party"]
-        if name not in parties:
-            parties[name] = client(members[name])
-        assert parties[name].phase == operation["phase"]
-        try:
-            effects = perform(parties[name], operation, members, sent)
-            got = effects_json(effects)
-            outcome = outcome or ending(got)
-        except Refusal as refusal:
-            got = refusal.json
-            if name != SERVER:
-                outcome = outcome or {"refused": {"party": name, **got}}
-        assert got == operation["expect"], operation["operation"]
-    if outcome is not None:
-        assert outcome == vector["outcome"]
-    if "sum" in vector["outcome"]:
-        total = expected_sum(vector, vector["outcome"]["survivors"])
-        assert sum_json(total) == vector["outcome"]["sum"]
-
-
-def perform(party, operation, members, sent):
-    """Does one operation; `sent` remembers messages by hash, for those not spelled out."""
-    match operation["operation"]:
-        case "start":
-            effects = party.start()
-        case "receive":
-            message = operation["message"]
-            data = sent[message["sha256"]] if isinstance(message, dict) else bytes.fromhex(message)
-            effects = party.receive(operation["sender"], data)
-        case "contribute":
-            effects = party.contribute(values_of(members[operation["party"]]["input"]))
-        case "advance":
-            effects = party.advance()
-    for effect in effects:
-        if effect[0] in {"send", "chunk"}:
-            sent[hashlib.sha256(effect[2]).hexdigest()] = effect[2]
-    return effects
-
-
-def ending(effects):
-    """The outcome that these effects of the server's are, if they are one."""
-    match effects:
-        case [*_, {"done": {"sum": _} as done}]:
-            return done
-        case [*_, {"aborted": _} as aborted]:
-            return aborted
-    return None
-
-
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_vector(path, side):
-    replay(read_vector(path), side)
-
-
-def test_each_lie_is_told_to_someone_who_notices():
-    """A negative holds a refusal or ends in blame or without a sum; a positive holds neither."""
-    for path in FILES:
-        vector = read_vector(path)
-        refused = any(isinstance(o["expect"], dict) for o in vector["operations"])
-        aborted = vector["outcome"].get("aborted", {"reason": "TOO_FEW"})["reason"] != "TOO_FEW"
-        assert (refused or aborted) == path.stem.startswith("bad_"), path.stem
-
-
-# ------------------------------------------------------------------ mixed cohorts
-
-COHORTS = {
-    "reference-server": ("reference", {}),
-    "package-server": ("package", dict.fromkeys(("c000", "c001", "c002", "c003"), "reference")),
-    "half-and-reference": ("reference", {"c001": "reference", "c002": "reference"}),
-    "half-and-package": ("package", {"c000": "reference", "c003": "reference"}),
-}
-PHASES = ("keys", "shares", "input", "consistency", "unmasking")
-DROPS = [None, *((phase, victim) for phase in PHASES for victim in ("c000", "c002"))]
-
-
-def run_cohort(vector, server_side, clients, drop):
-    sides = {name: make(vector) for name, make in SIDES.items()}
-    server = sides[server_side][0]
-    parties = {
-        m["client_id"]: sides[clients.get(m["client_id"], "package")][1](m)
-        for m in vector["members"]
-    }
-    inputs = {m["client_id"]: values_of(m["input"]) for m in vector["members"]}
-    told = dict.fromkeys(parties)
-    while True:
-        phase = server.phase
-        for name, message in told.items():
-            party = parties[name]
-            effects = party.start() if message is None else party.receive(SERVER, message)
-            if phase == "input":
-                effects = party.contribute(inputs[name])
-            if drop == (phase, name):
-                continue
-            for effect in effects:
-                if effect[0] in ("send", "chunk"):
-                    server.receive(name, effect[2])
-        effects = server.advance()
-        if effects[-1][0] in ("done", "aborted"):
-            return effects[-1]
-        told = {effect[1]: effect[2] for effect in effects if effect[0] == "send"}
-
-
-@pytest.mark.parametrize("cohort", COHORTS)
-@pytest.mark.parametrize("drop", DROPS, ids=lambda d: "-".join(d) if d else "none")
-@pytest.mark.parametrize("base", ["ok_malicious", "ok_curious"])
-def test_mixed_cohort(base, drop, cohort):
-    vector = read_vector(FOLDER / "vectors" / f"{base}.json")
-    verdict, total, survivors = run_cohort(vector, *COHORTS[cohort], drop)
-    assert verdict == "done"
-    gone = {drop[1]} if drop and drop[0] in PHASES[:3] else set()
-    assert set(survivors) == {m["client_id"] for m in vector["members"]} - gone
-    assert total == expected_sum(vector, survivors)
-
-
-# ------------------------------------------------------------------ one reading of any bytes
-
+VECTORS = Vectors("secagg", SecAgg)
+FILES = VECTORS.files
 KINDS = (
     messages.KeyAdvertisement,
     messages.Roster,
@@ -174,157 +38,50 @@ KINDS = (
     messages.UnmaskRequest,
     messages.UnmaskShares,
 )
-REFERENCE_KINDS = {kind.tag: kind for kind in vars(reference).values() if hasattr(kind, "tag")}
-HEADS = bytes([*range(0x90, 0xA4), *range(0xC0, 0xE0), 0x00, 0x7F, 0x80, 0xFF])
+HONEST = honest_messages(VECTORS, "ok_curious", "ok_drop_input", "ok_long_lists")
 
 
-def honest_messages():
-    """Each message of the small honest runs, with its kind's tag."""
-    found = {}
-    for name in ("ok_curious", "ok_drop_input", "ok_long_lists"):
-        for operation in read_vector(FOLDER / "vectors" / f"{name}.json")["operations"]:
-            for effect in operation["expect"]:
-                message = bytes.fromhex(effect.get("message", ""))
-                if message:
-                    found[message] = reference.unpack(message)[0]
-            if message := bytes.fromhex(operation.get("message", "")):
-                found[message] = reference.unpack(message)[0]
-    return sorted(found.items())
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_vector(path, side):
+    replay(VECTORS, VECTORS.read(path), side)
 
 
-HONEST = honest_messages()
+def test_each_lie_is_told_to_someone_who_notices():
+    """A negative holds a refusal or ends in blame or without a sum; a positive holds neither."""
+    for path in FILES:
+        vector = VECTORS.read(path)
+        refused = any(isinstance(o["expect"], dict) for o in vector["operations"])
+        aborted = vector["outcome"].get("aborted", {"reason": "TOO_FEW"})["reason"] != "TOO_FEW"
+        assert (refused or aborted) == path.stem.startswith("bad_"), path.stem
 
 
-@st.composite
-def spoiled(draw):
-    """An honest message after up to three edits, a header's as likely as any other byte's."""
-    message, tag = draw(st.sampled_from(HONEST))
-    data = bytearray(message)
-    for _ in range(draw(st.integers(0, 3))):
-        at = draw(st.integers(0, max(0, len(data) - 1)))
-        match draw(st.sampled_from(["set", "head", "insert", "delete", "cut", "widen"])):
-            case "set" if data:
-                data[at] = draw(st.integers(0, 255))
-            case "head" if data:
-                data[at] = draw(st.sampled_from(HEADS))
-            case "insert":
-                data[at:at] = draw(st.binary(min_size=1, max_size=3))
-            case "delete":
-                del data[at : at + 1]
-            case "cut":
-                del data[at:]
-            case "widen":
-                widen(data, at)
-    return tag, bytes(data)
-
-
-def widen(data, at):
-    """Writes the next length or integer in a wider form than it needs."""
-    for i in range(at, len(data)):
-        kind = data[i]
-        if kind < 0x80:
-            data[i : i + 1] = [0xCC, kind]
-        elif 0x90 <= kind < 0xA0:
-            data[i : i + 1] = [0xDC, 0, kind & 0x0F]
-        elif 0xA0 <= kind < 0xC0:
-            data[i : i + 1] = [0xD9, kind & 0x1F]
-        elif kind == 0xC4 and i + 1 < len(data):
-            data[i : i + 1] = [0xC5, 0]
-        else:
-            continue
-        return
-
-
-def verdict(act):
-    try:
-        return act()
-    except PeerError as error:
-        return error.reason.name
-    except reference.Refused as refusal:
-        return refusal.reason
+@pytest.mark.parametrize("cohort", COHORTS)
+@pytest.mark.parametrize("drop", DROPS, ids=lambda d: "-".join(d) if d else "none")
+@pytest.mark.parametrize("base", ["ok_malicious", "ok_curious"])
+def test_mixed_cohort(base, drop, cohort):
+    check_mixed_cohort(VECTORS, VECTORS.named(base), cohort, drop)
 
 
 @settings(settings.get_profile("fuzz"))
-@given(spoiled())
+@given(spoiled(HONEST))
 def test_both_read_the_same(case):
     """Any bytes are one message to both, or refused by both for one reason."""
-    tag, data = case
-    (kind,) = (k for k in KINDS if k.__struct_config__.tag == tag)
-    limit = 1 << 16
-    ours = verdict(lambda: decode(kind, data, limit=limit))
-    theirs = verdict(lambda: reference.decode(data, limit, REFERENCE_KINDS[tag]))
-    assert isinstance(ours, str) == isinstance(theirs, str)
-    if isinstance(ours, str):
-        assert ours == theirs
-    else:
-        assert data == reference.encode(theirs)
-
-
-# ------------------------------------------------------------------ the files themselves
+    check_read_alike(VECTORS, KINDS, *case)
 
 
 def test_regeneration_changes_nothing():
-    rendered = by_path("generate").render()
-    on_disk = {
-        str(path.relative_to(FOLDER)): path.read_text()
-        for path in [FOLDER / "messages.schema.json", *FILES]
-    }
-    assert sorted(rendered) == sorted(on_disk)
-    for path, text in rendered.items():
-        assert text == on_disk[path], f"{path}: run protocols/secagg/generate.py"
-
-
-def valid(schema, value, definitions):
-    """The part of JSON Schema that messages.schema.json uses."""
-    if "$ref" in schema:
-        return valid(definitions[schema["$ref"].rsplit("/", 1)[1]], value, definitions)
-    if "oneOf" in schema:
-        return sum(valid(option, value, definitions) for option in schema["oneOf"]) == 1
-    if "const" in schema:
-        return value == schema["const"]
-    match schema["type"]:
-        case "integer":
-            return isinstance(value, int) and (
-                schema["minimum"] <= value < schema["exclusiveMaximum"]
-            )
-        case "string":
-            bounds = schema.get("minLength", 0), schema.get("maxLength", 1 << 30)
-            return (
-                isinstance(value, str)
-                and bounds[0] <= len(value) <= bounds[1]
-                and re.search(schema["pattern"], value) is not None
-            )
-        case "array" if isinstance(value, list) and len(value) <= schema["maxItems"]:
-            if "prefixItems" in schema:
-                fields = schema["prefixItems"]
-                return len(value) == len(fields) and all(
-                    valid(f, v, definitions) for f, v in zip(fields, value, strict=True)
-                )
-            return all(valid(schema["items"], v, definitions) for v in value)
-    return False
-
-
-def as_json(value):
-    if isinstance(value, bytes):
-        return value.hex()
-    return [as_json(v) for v in value] if isinstance(value, list) else value
+    check_regeneration(VECTORS, "messages.schema.json")
 
 
 def test_schema_describes_every_honest_message():
-    schema = json.loads((FOLDER / "messages.schema.json").read_text())
-    kinds = set()
-    for message, tag in HONEST:
-        value = as_json(reference.unpack(message))
-        assert valid(schema, value, schema["$defs"]), tag
-        assert not valid(schema, [*value, 0], schema["$defs"]), tag
-        assert not valid(schema, value[:-1], schema["$defs"]), tag
-        kinds.add(tag)
-    assert kinds == {kind.__struct_config__.tag for kind in KINDS}
+    schema = json.loads((VECTORS.path / "messages.schema.json").read_text())
+    check_schema(VECTORS, schema, HONEST, KINDS)
 
 
 def test_reference_shares_no_code():
     imported = set()
-    for node in ast.walk(ast.parse((FOLDER / "reference.py").read_text())):
+    for node in ast.walk(ast.parse((VECTORS.path / "reference.py").read_text())):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -333,8 +90,8 @@ def test_reference_shares_no_code():
 
 
 def test_specification_registers_the_same_codes():
-    text = (FOLDER / "SPEC.md").read_text()
+    text = (VECTORS.path / "SPEC.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `([A-Z_]+)` \|", text, re.MULTILINE)
     specified = {name: int(code) for code, name in rows}
-    assert specified == reference.REASONS
+    assert specified == VECTORS.reference.REASONS
     assert specified == {name: Reason[name].value for name in specified}

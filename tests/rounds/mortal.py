@@ -1,10 +1,10 @@
 """One client of a round in a process of its own, killed where it is told to; run by path.
 
-Arguments: the store, its anchor, the adversary, the point. On standard input a line for each thing
-that it is to do, `receive <hex>` or `contribute <numbers>`; on standard output a line for each
-message that leaves, and `done` after each thing. A point is `before`, `inside` or `after` a mark of
-the store (inside: committed, and the anchor not yet moved), or `before` or `after` the n-th message
-that leaves.
+Arguments: the store, its anchor, protocol and adversary, the point. On standard input a line for
+each thing that it is to do, `receive <hex>` or `contribute <numbers>`; on standard output a line
+for each message that leaves, and `done` after each thing. A point is `before`, `inside` or `after`
+a mark of the store (inside: committed, and the anchor not yet moved), or `before` or `after` the
+n-th message that leaves.
 """
 
 import os
@@ -23,7 +23,7 @@ from fedprivacy.vector import Update
 from rounddrive import make_policy
 from sumdrive import enrolled
 
-STORE, ANCHOR, ADVERSARY, POINT = sys.argv[1:]
+STORE, ANCHOR, PROTOCOL, ADVERSARY, POINT = sys.argv[1:]
 MARKS = ("begin", "mark_spent", "mark_answered")
 
 
@@ -62,7 +62,7 @@ def main():
 
         storage.AnchoredFile._settle_anchor = settle_later
         identity = enrolled(5)[0]["c001"]
-        policy = make_policy(Adversary(ADVERSARY))
+        policy = make_policy(Adversary(ADVERSARY), PROTOCOL)
         client = RoundClient(policy, identity, store, rng=SystemRng())
         sent = 0
         for line in sys.stdin:

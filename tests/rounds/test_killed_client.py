@@ -6,6 +6,7 @@ everything, as if the server had turned them: whatever stops a second answer is 
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from fedprivacy.rounds import RoundClient
 from fedprivacy.secagg import SERVER, Send
 from fedprivacy.transport import InProcess
 from fedprivacy.wire import Transcript
-from rounddrive import Consortium, Forgetful, make_plan
-from sumdrive import CURIOUS, MALICIOUS
+from rounddrive import Forgetful, house_of
+from sumdrive import CURIOUS, MALICIOUS, PLUS_SEMI
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ME = "c001"
-ANSWERS = (b"consistency-signature", b"unmask-shares")
+SIGNED = re.compile(b"(consistency|inclusion)-signature")
+ANSWERS = (SIGNED, re.compile(b"unmask-shares"))
 
 # In order: what a process does in one round, and the places in which it may die. Messages of the
 # malicious setting: keys, shares, a chunk, the end of the input, the signature, the shares opened.
@@ -42,19 +44,21 @@ CASES = [(MALICIOUS, point, False) for point in UNANSWERED]
 CASES += [(MALICIOUS, point, True) for point in ANSWERED + LAST]
 CASES += [(CURIOUS, point, False) for point in UNANSWERED[-3:]]
 CASES += [(CURIOUS, point, True) for point in ANSWERED]
+CASES += [(PLUS_SEMI, UNANSWERED[-1], False), *((PLUS_SEMI, point, True) for point in ANSWERED)]
 
 
 class Remote:
     """A client in another process, as the transport sees it."""
 
-    def __init__(self, store, anchor, adversary, point):
+    def __init__(self, store, anchor, setting, point):
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 str(HERE / "mortal.py"),
                 str(store),
                 str(anchor),
-                adversary.value,
+                setting.protocol,
+                setting.adversary.value,
                 point,
             ],
             stdin=subprocess.PIPE,
@@ -104,7 +108,7 @@ def place(tmp_path):
 def answers(transcript):
     """How often this client sent each kind of answer."""
     mine = [e.message[:100] for e in transcript.entries if e.sender == ME]
-    return [sum(tag in message for message in mine) for tag in ANSWERS]
+    return [sum(bool(tag.search(message)) for message in mine) for tag in ANSWERS]
 
 
 def run(house, attempt, client, transcript):
@@ -120,18 +124,18 @@ def consortium(setting, place):
             return Forgetful()
         return ClientStore(place[0], anchor=place[1])
 
-    return Consortium(plan=make_plan(setting.adversary), store_at=store_at)
+    return house_of(setting, store_at=store_at)
 
 
 @pytest.mark.parametrize(
     ("setting", "point", "answered"),
     CASES,
-    ids=[f"{s.adversary.value}-{p}".replace(" ", "-") for s, p, _ in CASES],
+    ids=[f"{s}-{p}".replace(" ", "-") for s, p, _ in CASES],
 )
 def test_a_client_killed_and_started_again_answers_once(place, setting, point, answered):
     passed = Transcript()
     with consortium(setting, place) as house:
-        remote = Remote(*place, setting.adversary, point)
+        remote = Remote(*place, setting, point)
         first = run(house, 1, remote, passed)
         assert remote.end() == -signal.SIGKILL
         assert not remote.failures
@@ -179,11 +183,11 @@ def _tolerant(client, message):
     return sent
 
 
-@pytest.mark.parametrize("setting", [MALICIOUS, CURIOUS], ids=str)
+@pytest.mark.parametrize("setting", [MALICIOUS, CURIOUS, PLUS_SEMI], ids=str)
 def test_a_client_that_lives_answers_once_as_well(place, setting):
     passed = Transcript()
     with consortium(setting, place) as house:
-        remote = Remote(*place, setting.adversary, "never")
+        remote = Remote(*place, setting, "never")
         outcome = run(house, 1, remote, passed)
         assert remote.end() == 0
         assert outcome.survivors == house.names
@@ -194,5 +198,5 @@ def test_a_client_that_lives_answers_once_as_well(place, setting):
 
 
 def test_every_point_is_one_that_is_reached():
-    assert len(CASES) == len(UNANSWERED) + len(ANSWERED) + len(LAST) + 7
+    assert len(CASES) == len(UNANSWERED) + len(ANSWERED) + len(LAST) + 7 + 5
     assert len(set(UNANSWERED + ANSWERED + LAST)) == 21

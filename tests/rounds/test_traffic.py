@@ -13,11 +13,14 @@ from rounddrive import Consortium, make_plan
         ("secagg", Adversary.MALICIOUS),
         ("secagg", Adversary.HONEST_BUT_CURIOUS),
         ("plain", Adversary.HONEST_BUT_CURIOUS),
+        ("secagg+", Adversary.SEMI_MALICIOUS),
+        ("secagg+", Adversary.HONEST_BUT_CURIOUS),
     ],
 )
 @pytest.mark.parametrize(("clients", "length"), [(4, 1), (20, 8), (5, 70_000)])
 def test_the_estimate_is_what_every_client_sends(protocol, adversary, clients, length):
-    plan = make_plan(adversary, protocol, min_clients=4)
+    graph = {"degree": 4, "threshold": 3, "corrupt": 0} if protocol == "secagg+" else {}
+    plan = make_plan(adversary, protocol, min_clients=3, **graph)
     with Consortium(clients, plan=plan, length=length) as consortium:
         outcome = consortium.drive().run()
     expected = upload_bytes(plan, clients=clients, length=length)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from fedprivacy.errors import Reason
 from fedprivacy.secagg import uploads
 from honest import bodies
-from hostile import mutations, noise
-from sumdrive import CURIOUS, MALICIOUS, SETTINGS, Drive, Sum, refusal
+from hostile import fuzz, mutations, noise
+from sumdrive import CURIOUS, MALICIOUS, PLUS_CURIOUS, PLUS_SEMI, SETTINGS, Drive, Sum, refusal
 
 OTHER_ROUND = b"o" * 32
 
@@ -45,43 +45,50 @@ class Spoiler:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
-@given(data=st.data())
-@settings.get_profile("fuzz")
-def test_one_bad_client_costs_the_others_nothing(setting, data):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uploads, "CHUNK_VALUES", 64)
-        case = Sum(setting, clients=5, length=100, corrupt=1)
-        spoiler = Spoiler(data.draw, setting, case.names)
-        outcome = Drive(case, tamper=spoiler).run()
-    assert set(outcome.refused) <= {spoiler.bad}
-    assert set(outcome.failed) <= {spoiler.bad}
-    if outcome.done is None:
-        # Only its shares can still spoil a round once they were dealt; and that is traced to it.
-        assert outcome.error.culprits == (spoiler.bad,)
-        assert outcome.error.reason in {Reason.SHARE_UNOPENED, Reason.SHARE_POLYNOMIAL}
-        assert spoiler.phase == "shares"
-        return
-    others = set(case.names) - {spoiler.bad}
-    assert others <= set(outcome.done.survivors)
-    assert outcome.done.total.tolist() == case.exact(outcome.done.survivors).tolist()
+def test_one_bad_client_costs_the_others_nothing(setting):
+    @fuzz(setting)
+    @given(data=st.data())
+    def spoil_one(data):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(uploads, "CHUNK_VALUES", 64)
+            case = Sum(setting, clients=5, length=100, corrupt=1)
+            spoiler = Spoiler(data.draw, setting, case.names)
+            outcome = Drive(case, tamper=spoiler).run()
+        assert set(outcome.refused) <= {spoiler.bad}
+        assert set(outcome.failed) <= {spoiler.bad}
+        if outcome.done is None:
+            # Only its shares can still spoil a round once they are dealt; that is traced to it.
+            assert outcome.error.culprits == (spoiler.bad,)
+            assert outcome.error.reason in {Reason.SHARE_UNOPENED, Reason.SHARE_POLYNOMIAL}
+            assert spoiler.phase == "shares"
+            return
+        others = set(case.names) - {spoiler.bad}
+        assert others <= set(outcome.done.survivors)
+        assert outcome.done.total.tolist() == case.exact(outcome.done.survivors).tolist()
+
+    spoil_one()
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
-@given(data=st.data(), rounds=st.integers(1, 4))
-@settings.get_profile("fuzz")
-def test_a_server_takes_any_bytes_from_anyone_at_any_time(setting, data, rounds):
+def test_a_server_takes_any_bytes_from_anyone_at_any_time(setting):
     """Members and strangers, in phases that open and close while nobody else speaks."""
-    case = Sum(setting, clients=4)
-    senders = st.sampled_from([*case.names, "stranger", "@server", ""])
-    for _ in range(rounds):
-        sender = data.draw(senders, label="sender")
-        message = data.draw(st.one_of(noise, st.sampled_from(bodies(setting))), label="message")
-        if (error := refusal(case.server.receive, sender, message)) is not None:
-            assert error.culprits == (sender,)
-            assert sender not in case.server.waiting_for
-    if data.draw(st.booleans(), label="close"):
-        list(case.server.advance())
-    assert set(case.server.waiting_for) <= set(case.names)
+
+    @fuzz(setting)
+    @given(data=st.data(), rounds=st.integers(1, 4))
+    def send(data, rounds):
+        case = Sum(setting, clients=4)
+        senders = st.sampled_from([*case.names, "stranger", "@server", ""])
+        for _ in range(rounds):
+            sender = data.draw(senders, label="sender")
+            message = data.draw(st.one_of(noise, st.sampled_from(bodies(setting))), label="message")
+            if (error := refusal(case.server.receive, sender, message)) is not None:
+                assert error.culprits == (sender,)
+                assert sender not in case.server.waiting_for
+        if data.draw(st.booleans(), label="close"):
+            list(case.server.advance())
+        assert set(case.server.waiting_for) <= set(case.names)
+
+    send()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +117,9 @@ def test_messages_of_another_member_do_not_pass_for_ones_own(setting, phase):
         (MALICIOUS, "consistency", Reason.CONSISTENCY_SIGNATURE),
         (MALICIOUS, "unmasking", Reason.SHARE_COMMITMENT),
         (CURIOUS, "unmasking", Reason.SHARE_COMMITMENT),
+        (PLUS_SEMI, "keys", Reason.KEY_SIGNATURE),
+        (PLUS_SEMI, "unmasking", Reason.SHARE_COMMITMENT),
+        (PLUS_CURIOUS, "unmasking", Reason.SHARE_COMMITMENT),
     ],
     ids=str,
 )

@@ -15,11 +15,12 @@ from fedprivacy.secagg.masking import ClientPhase
 from fedprivacy.secagg.masking.messages import UnmaskShares
 from fedprivacy.wire import decode
 from honest import bodies, session
-from hostile import mutations, noise
-from sumdrive import CURIOUS, MALICIOUS, MASKED, Sum
+from hostile import fuzz, mutations, noise
+from sumdrive import CURIOUS, MALICIOUS, MASKED, PLUS_CURIOUS, PLUS_SEMI, Sum
 
 ME = "c001"
 OTHER_ROUND = b"o" * 32
+ANSWERS = (b"consistency-signature", b"inclusion-signatures", b"unmask-shares")
 STAGES = {s: len(session(s)[2][ME]) for s in MASKED}
 
 
@@ -44,38 +45,43 @@ def foreign(setting):
 
 
 @pytest.mark.parametrize("setting", MASKED, ids=str)
-@given(data=st.data())
-@settings.get_profile("fuzz")
-def test_any_message_is_answered_or_refused_for_good(setting, data):
-    stage = data.draw(st.integers(0, STAGES[setting]), label="stage")
-    party, asked = client_at(setting, stage)
-    others = foreign(setting)
-    honest = asked[min(stage, len(asked) - 1)]
-    message = data.draw(
-        st.one_of(
-            mutations(honest, asked),
-            mutations(honest, others),
-            mutations(honest),
-            st.sampled_from(others),
-            noise,
-        ),
-        label="message",
-    )
-    sender = data.draw(st.sampled_from([SERVER, SERVER, SERVER, "c000", ME, ""]), label="sender")
-    try:
-        effects = list(party.receive(sender, message))
-    except PeerError as error:
-        note(str(error))
-        assert is_forgotten(party)
-        ended = stage == STAGES[setting]
-        assert party.phase is (ClientPhase.ENDED if ended else ClientPhase.FAILED)
-        with pytest.raises(PeerError) as caught:
-            list(party.receive(SERVER, honest))
-        assert caught.value.reason is (Reason.ANSWERED if ended else Reason.UNEXPECTED)
-    else:
-        assert sender == SERVER
-        answered = [e for e in effects if isinstance(e, Done)]
-        assert bool(answered) == (party.phase is ClientPhase.ENDED) == is_forgotten(party)
+def test_any_message_is_answered_or_refused_for_good(setting):
+    @fuzz(setting)
+    @given(data=st.data())
+    def tell(data):
+        stage = data.draw(st.integers(0, STAGES[setting]), label="stage")
+        party, asked = client_at(setting, stage)
+        others = foreign(setting)
+        honest = asked[min(stage, len(asked) - 1)]
+        message = data.draw(
+            st.one_of(
+                mutations(honest, asked),
+                mutations(honest, others),
+                mutations(honest),
+                st.sampled_from(others),
+                noise,
+            ),
+            label="message",
+        )
+        sender = data.draw(
+            st.sampled_from([SERVER, SERVER, SERVER, "c000", ME, ""]), label="sender"
+        )
+        try:
+            effects = list(party.receive(sender, message))
+        except PeerError as error:
+            note(str(error))
+            assert is_forgotten(party)
+            ended = stage == STAGES[setting]
+            assert party.phase is (ClientPhase.ENDED if ended else ClientPhase.FAILED)
+            with pytest.raises(PeerError) as caught:
+                list(party.receive(SERVER, honest))
+            assert caught.value.reason is (Reason.ANSWERED if ended else Reason.UNEXPECTED)
+        else:
+            assert sender == SERVER
+            answered = [e for e in effects if isinstance(e, Done)]
+            assert bool(answered) == (party.phase is ClientPhase.ENDED) == is_forgotten(party)
+
+    tell()
 
 
 class Hounded(RuleBasedStateMachine):
@@ -177,7 +183,7 @@ class Hounded(RuleBasedStateMachine):
                 tag = effect.message[1:40]
                 if b"masked-input" in tag:
                     assert Mark.SPENT in seen
-                if b"consistency-signature" in tag or b"unmask-shares" in tag:
+                if any(answer in tag for answer in ANSWERS):
                     assert Mark.ANSWERED in seen
 
     @invariant()
@@ -199,7 +205,7 @@ class Hounded(RuleBasedStateMachine):
 
 
 def machine(setting):
-    name = f"Hounded{setting.adversary.name.title()}"
+    name = f"Hounded{setting}".title().replace("-", "").replace("+", "Plus")
     test = type(name, (Hounded,), {"setting": setting}).TestCase
     test.settings = settings(
         max_examples=settings.default.max_examples, deadline=None, stateful_step_count=12
@@ -209,6 +215,8 @@ def machine(setting):
 
 TestAgainstALyingServer = machine(MALICIOUS)
 TestAgainstACuriousServer = machine(CURIOUS)
+TestOnARingAgainstALyingServer = machine(PLUS_SEMI)
+TestOnARingAgainstACuriousServer = machine(PLUS_CURIOUS)
 
 
 @pytest.mark.parametrize("setting", MASKED, ids=str)

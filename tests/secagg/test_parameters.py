@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.secagg import Adversary
+from fedprivacy.secagg.graph import ring_neighbours
 from fedprivacy.secagg.parameters import choose_graph, graph_fault
 
 CURIOUS, SEMI, MALICIOUS = Adversary
@@ -182,3 +183,30 @@ def test_the_sampler_sees_failures_where_there_are_some():
     assert apart > 100
     assert unmasked > 100
     assert stranded > 100
+
+
+@pytest.mark.parametrize(("n", "degree"), [(9, 2), (12, 4), (15, 6)])
+def test_the_sampler_knows_a_ring_in_pieces(n, degree):
+    """By walking from neighbour to neighbour, over every set of the missing but that of all."""
+    near = [ring_neighbours(place, n, degree) for place in range(n)]
+    in_pieces = 0
+    for present in range(1, 1 << n):
+        missing = np.array([not present >> place & 1 for place in range(n)])
+        reached, todo = set(), [int(np.argmin(missing))]
+        while todo:
+            place = todo.pop()
+            if place not in reached:
+                reached.add(place)
+                todo += [other for other in near[place] if not missing[other]]
+        apart = len(reached) < present.bit_count()
+        assert apart == (_cuts(missing, degree // 2) >= 2)
+        in_pieces += apart
+    assert in_pieces > n
+
+
+def test_the_sampler_counts_the_neighbours_of_a_ring():
+    draw = np.random.default_rng(7)
+    for n, degree in ((7, 2), (12, 4), (30, 10)):
+        marked = draw.random(n) < 0.5
+        by_hand = [marked[list(ring_neighbours(p, n, degree))].sum() for p in range(n)]
+        assert _neighbours(marked, degree // 2).tolist() == by_hand

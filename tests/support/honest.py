@@ -8,8 +8,8 @@ import msgspec
 from fedprivacy.crypto import Directory
 from fedprivacy.rounds import Envelope, Refusal
 from fedprivacy.wire import Message, Transcript, decode, encode
-from rounddrive import Consortium, make_plan
-from sumdrive import MALICIOUS, SETTINGS, SPARSE, Drive, Sum
+from rounddrive import house_of
+from sumdrive import MALICIOUS, SETTINGS, Drive, Sum
 
 ANY = 1 << 30
 
@@ -34,17 +34,13 @@ def kinds():
 @functools.cache
 def transcript(setting):
     """All that passes in one round of five or six clients, one of whom is lost before the input."""
-    sparse = setting in SPARSE
-    # A ring of degree 4 that may lose one of its six.
-    graph = {"corrupt": 0, "dropout": 0.15} if sparse else {}
-    plan = make_plan(setting.adversary, setting.protocol, **graph)
     passed = Transcript()
 
     def lose(delivery):
         dies = delivery.client == "c004" and delivery.phase in setting.phases[-3:]
         return () if dies else (delivery,)
 
-    with Consortium(plan=plan, clients=6 if sparse else 5) as consortium:
+    with house_of(setting) as consortium:
         outcome = consortium.drive(channel=lose, transcript=passed).run()
         assert outcome.aggregate is not None or setting.protocol == "plain"
     return passed.entries
@@ -54,7 +50,7 @@ def transcript(setting):
 def messages():
     """Honest messages by tag, at least one of every kind."""
     found = defaultdict(set)
-    for setting in [*SETTINGS, *SPARSE]:
+    for setting in SETTINGS:
         for entry in transcript(setting):
             found[kind_of(entry.message)].add(entry.message)
             if kind_of(entry.message) == "envelope":

@@ -1,9 +1,20 @@
 """Every lie of a server."""
 
+import lies_of_inclusion
 import lies_of_members
 import lies_of_plans
+import lies_of_rings
 import lies_of_rounds
 import lies_of_survivors
 from lie_registry import LIES, Lie
 
-__all__ = ["LIES", "Lie", "lies_of_members", "lies_of_plans", "lies_of_rounds", "lies_of_survivors"]
+__all__ = [
+    "LIES",
+    "Lie",
+    "lies_of_inclusion",
+    "lies_of_members",
+    "lies_of_plans",
+    "lies_of_rings",
+    "lies_of_rounds",
+    "lies_of_survivors",
+]

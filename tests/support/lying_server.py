@@ -40,6 +40,7 @@ BODIES = (
     | MaskedChunk
     | m.MaskedInput
     | m.ConsistencySignature
+    | m.InclusionSignatures
     | m.UnmaskShares
     | PlainInput
 )
@@ -47,6 +48,11 @@ LENGTH = 4
 CLIP = 127.0
 """With eight bits the scale is one: whole numbers are encoded exactly."""
 BROADCAST = b"model, learning rate"
+EASY = {"protocol": "secagg", "threshold": 0, "degree": 0, "dropout": 0.0} | {
+    "min_clients": 2,
+    "corrupt": 0,
+}
+"""Rules that an honest server freezes for any cohort."""
 
 
 @dataclass
@@ -136,7 +142,7 @@ class Table:
             # What the honest server would not freeze at all is put in afterwards.
             msgspec.structs.replace(
                 self.plan,
-                aggregation=msgspec.structs.replace(rules, threshold=0, min_clients=2, corrupt=0),
+                aggregation=msgspec.structs.replace(rules, **EASY),
             ),
             cohort,
             run_id=run,
@@ -147,10 +153,9 @@ class Table:
             directory=directory,
             rng=self.rng,
         )
-        threshold = self.plan.quorum(n).threshold
-        return msgspec.structs.replace(
-            plan, **{"plan": self.plan, "threshold": threshold} | changes
-        )
+        quorum = self.plan.quorum(n)
+        chosen = {"threshold": quorum.threshold, "degree": quorum.degree}
+        return msgspec.structs.replace(plan, **{"plan": self.plan} | chosen | changes)
 
     def script(self, plan=None, cohort=None, **named):
         cohort = cohort or self.cohort()

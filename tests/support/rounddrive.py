@@ -30,6 +30,8 @@ protocol = "{protocol}"
 adversary = "{adversary}"
 min_clients = {min_clients}
 corrupt = {corrupt}
+threshold = {threshold}
+degree = {degree}
 dropout = {dropout}
 attempts = {attempts}
 
@@ -53,6 +55,8 @@ def make_plan(
     protocol="secagg",
     min_clients=3,
     corrupt=1,
+    threshold=0,
+    degree=0,
     dropout=0.0,
     attempts=2,
     weights="summed",
@@ -63,11 +67,26 @@ def make_plan(
             protocol=protocol,
             min_clients=min_clients,
             corrupt=corrupt,
+            threshold=threshold,
+            degree=degree,
             dropout=dropout,
             attempts=attempts,
             weights=weights,
         )
     )
+
+
+def rules_of(setting):
+    """What `make_plan` takes for a setting: a ring of degree 4 may lose one of its six."""
+    graph = {"corrupt": 0, "dropout": 0.15} if setting.sparse else {}
+    return {"adversary": setting.adversary, "protocol": setting.protocol, **graph}
+
+
+def house_of(setting, clients=5, policy=None, **rules):
+    """Five clients, or six on a ring, under a plan for this setting."""
+    named = {k: rules.pop(k) for k in ("seed", "store_at", "length") if k in rules}
+    plan = make_plan(**rules_of(setting) | rules)
+    return Consortium(clients + setting.sparse, plan=plan, policy=policy, **named)
 
 
 def make_policy(adversary=Adversary.MALICIOUS, protocol="secagg", floor=3):

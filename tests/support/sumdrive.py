@@ -1,7 +1,7 @@
-"""Drives the parties of one sum, sans-io, and says what must come out.
+"""Drives the parties of one sum, sans-io.
 
 `SETTINGS` lists every protocol with every adversary it is made for; a test that takes a `Setting`
-runs under each. `predict` is the oracle: it knows the rule, and none of the code.
+runs under each. What must come out, `oracle` says.
 """
 
 import dataclasses
@@ -45,6 +45,10 @@ class Setting:
     def masks(self):
         return self.party.rand_bytes > 0
 
+    @property
+    def sparse(self):
+        return self.party.sparse
+
 
 MALICIOUS = Setting(
     "secagg", Adversary.MALICIOUS, ("keys", "shares", "input", "consistency", "unmasking")
@@ -54,39 +58,8 @@ PLAIN = Setting("plain", Adversary.HONEST_BUT_CURIOUS, ("input",))
 PLUS_SEMI = Setting("secagg+", Adversary.SEMI_MALICIOUS, MALICIOUS.phases)
 PLUS_CURIOUS = Setting("secagg+", Adversary.HONEST_BUT_CURIOUS, CURIOUS.phases)
 SPARSE = [PLUS_SEMI, PLUS_CURIOUS]
-SETTINGS = [MALICIOUS, CURIOUS, PLAIN]
+SETTINGS = [MALICIOUS, CURIOUS, PLAIN, *SPARSE]
 MASKED = [setting for setting in SETTINGS if setting.masks]
-
-
-# ---------------------------------------------------------------------- the oracle
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The survivors and their exact sum, or the phase in which too few were able."""
-
-    survivors: tuple[str, ...] = ()
-    total: tuple[int, ...] = ()
-    aborted_in: str = ""
-
-
-def predict(phases, sent, vectors, *, threshold, min_clients=0):
-    """What a round comes to when each client sends its first so many messages and no more.
-
-    A phase closes with those who sent its message among those with whom the one before closed. Up
-    to the input, with which the survivors are fixed, it takes max(t, min_clients) of them;
-    afterwards t. The sum is over the survivors.
-    """
-    able, survivors, needed = set(sent), set(), max(threshold, min_clients)
-    for owed, phase in enumerate(phases, 1):
-        able = {client for client in able if sent[client] >= owed}
-        if len(able) < needed:
-            return Prediction(aborted_in=phase)
-        if phase == "input":
-            survivors, needed = set(able), threshold
-    columns = zip(*(vectors[client] for client in survivors), strict=True)
-    total = tuple(sum(int(value) for value in column) for column in columns)
-    return Prediction(tuple(sorted(survivors)), total)
 
 
 # ---------------------------------------------------------------------- the parties
@@ -116,14 +89,6 @@ class Outcome:
     asked: dict[str, list[bytes]] = field(default_factory=dict)
     """What the server sent, by client."""
 
-    @property
-    def prediction(self):
-        """In the oracle's terms."""
-        if self.done is None:
-            assert self.error.reason is Reason.TOO_FEW, self.error
-            return Prediction(aborted_in=self.phase)
-        return Prediction(self.done.survivors, tuple(self.done.total.tolist()))
-
 
 @dataclass
 class Sum:
@@ -131,7 +96,8 @@ class Sum:
 
     setting: Setting
     clients: int = 4
-    threshold: int = 3
+    threshold: int = None
+    """By default a majority; on a ring, of others around a client, the least that is safe."""
     length: int = 3
     bits: int = 14
     min_clients: int = 2
@@ -140,8 +106,11 @@ class Sum:
     round_id: bytes = b"r" * 32
     floor: int = 2
     vectors: dict = None
+    degree: int = None
+    dropped: int = None
 
     def __post_init__(self):
+        self._choose()
         self.identities, directory = enrolled(self.clients)
         self.names = tuple(self.identities)
         self.directory = None
@@ -157,6 +126,8 @@ class Sum:
             cohort_size=self.clients,
             cohort_root=self.cohort.root,
             threshold=self.threshold,
+            degree=self.degree,
+            dropped=self.dropped,
             corrupt=self.corrupt,
             min_clients=self.min_clients,
             length=self.length,
@@ -173,6 +144,21 @@ class Sum:
             self.plan, self.cohort, self.directory, rng=rng.child("graph")
         )
         self.parties = {n: self.client(n) for n in self.names}
+
+    def _choose(self):
+        """On a ring four neighbours, who are everybody up to five; losses for which it is made."""
+        if not self.setting.sparse:
+            self.threshold = self.threshold or self.clients // 2 + 1
+            self.degree = self.dropped = 0
+            return
+        curious = self.setting.adversary is Adversary.HONEST_BUT_CURIOUS
+        self.degree = self.degree or 4
+        if self.threshold is None:
+            met = min(self.degree, self.clients - 1)
+            least = self.corrupt + 1 if curious else (met + self.corrupt) // 2 + 1
+            self.threshold = max(least, 2)
+        if self.dropped is None:
+            self.dropped = min(2 if curious else 1, self.clients - 1 - self.threshold)
 
     def client(self, name):
         """A fresh client with this name's randomness."""
@@ -249,12 +235,12 @@ class Drive:
                 return self.outcome
             said = {}
             for effect in messages(effects):
+                self.outcome.asked.setdefault(effect.recipient, []).append(effect.message)
                 if self._count[effect.recipient] < self.sent.get(effect.recipient, 99):
                     said[effect.recipient] = self._answer(effect.recipient, effect.message)
 
     def _answer(self, name, message):
         effects = []
-        self.outcome.asked.setdefault(name, []).append(message)
         try:
             for effect in self.sum.parties[name].receive(SERVER, message):
                 effects.append(effect)  # noqa: PERF402 - what came before an error stays

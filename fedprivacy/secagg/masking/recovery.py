@@ -118,9 +118,9 @@ def recover_secrets(
             raise RoundAborted(Reason.SHARE_UNOPENED, detail)
         groups[holders].append(dealer)
     secrets = {}
-    for holders, dealers in groups.items():
-        # One Lagrange basis serves every dealer whose shares the same members hold.
-        basis = lagrange_at_zero(np.array([h + 1 for h in holders], dtype=np.uint64))
+    # One Lagrange basis serves every dealer whose shares the same members hold.
+    points = np.array(list(groups), dtype=np.uint64).reshape(len(groups), threshold) + np.uint64(1)
+    for basis, (holders, dealers) in zip(lagrange_at_zero(points), groups.items(), strict=True):
         table = np.stack([np.stack([shares[h][d] for h in holders]) for d in dealers])
         for dealer, limbs in zip(dealers, combine(basis, table), strict=True):
             kind = Secret.SEED if dealer in survivors else Secret.MASK_KEY

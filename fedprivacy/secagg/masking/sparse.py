@@ -91,6 +91,9 @@ class SparseClient:
         if not least <= size <= plan.cohort_size:
             detail = f"{size} members where {least} to {plan.cohort_size} are allowed"
             raise PeerError(Reason.ROSTER_SIZE, detail)
+        if plan.adversary is Adversary.HONEST_BUT_CURIOUS and floor > plan.floor:
+            detail = f"a sum may be over {plan.floor} members, {floor} are asked for"
+            raise PeerError(Reason.ROSTER_SIZE, detail)
         if fault := _ring_fault(plan, size, floor):
             raise PeerError(Reason.GRAPH, fault)
 
