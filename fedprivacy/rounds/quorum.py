@@ -37,8 +37,11 @@ class Quorum:
 
 
 def expected_losses(rules: AggregationRules, cohort_size: int) -> int:
-    """How many of a cohort the plan is ready to lose."""
-    return math.ceil(rules.dropout * cohort_size)
+    """How many of a cohort the plan is ready to lose: a share of it, rounded up.
+
+    A share like 0.07 lies beside its decimal: the last bits of the product do not count.
+    """
+    return math.ceil(rules.dropout * cohort_size - 2.0**-20)
 
 
 def fewest_clients(rules: AggregationRules) -> int:

@@ -195,7 +195,7 @@ class Client(secagg.Client):
         """SPEC 7.2, the checks."""
         plan, size = self.plan, shown.size
         require(max(plan_floor(plan), self.floor) <= size <= plan.cohort_size, "ROSTER_SIZE")
-        if plan.adversary != SEMI_MALICIOUS:
+        if plan.adversary == secagg.HONEST_BUT_CURIOUS:
             require(self.floor <= plan_floor(plan), "ROSTER_SIZE")
         require(graph_holds(plan, size, self.floor), "GRAPH")
         entries = [placed.entry for placed in shown.entries]

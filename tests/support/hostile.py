@@ -14,11 +14,11 @@ NAN, INF = float("nan"), float("inf")
 
 
 def fuzz(setting):
-    """How hard to try: on a ring a quarter as hard, since all but the graph is the same code."""
+    """How hard to try: on a ring a fifth as hard, since all but the graph is the same code."""
     profile = settings.get_profile("fuzz")
     if not setting.sparse:
         return profile
-    return settings(profile, max_examples=profile.max_examples // 4)
+    return settings(profile, max_examples=profile.max_examples // 5)
 
 
 def _double(value):

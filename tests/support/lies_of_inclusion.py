@@ -4,14 +4,14 @@ from fedprivacy.errors import Reason
 from fedprivacy.secagg.masking import messages as m
 from lie_registry import lie
 from lies_of_rings import halves, is_torn_open
-from lying_ring import RingTable, ring_with_inputs
+from lying_ring import RingTable, honest_ring, ring_with_inputs
 
 
 def all_but_one_signed(honest, one_more):
     """t - 1 neighbours of c0 have signed that it survives; what else is put before it?"""
-    table, script = ring_with_inputs(honest)
     if honest:
-        return script.finish()
+        return honest_ring()
+    table, script = ring_with_inputs(honest)
     script.survive(to=["c0", *script.around("c0")[:2]])
     signed = script.including("c0")
     script.request(lambda _: sorted_by_signer(one_more(script, signed)), ["c0"])
@@ -25,10 +25,10 @@ def sorted_by_signer(signatures):
 @lie(Reason.ROSTER_SIZE)
 def few_dealers_around_one_client(honest):
     """c0 is to mask with a corrupt neighbour alone; all others take it for a survivor."""
+    if honest:
+        return honest_ring()
     table = RingTable()
     script = table.script().invite()
-    if honest:
-        return script.finish()
     script.roster()
     corrupt = script.around("c0")[0]
     script.corrupt(corrupt)
@@ -42,9 +42,9 @@ def few_dealers_around_one_client(honest):
 @lie(Reason.SURVIVORS_FEW)
 def losses_around_one_client(honest):
     """All but two of c0's neighbours are said to be lost, where it takes three others."""
-    table, script = ring_with_inputs(honest)
     if honest:
-        return script.finish()
+        return honest_ring()
+    table, script = ring_with_inputs(honest)
     script.survive(["c0", *script.around("c0")[:2]], ["c0"])
     return table.told(won=script.signatures)
 
@@ -52,10 +52,10 @@ def losses_around_one_client(honest):
 @lie(Reason.SURVIVOR_UNKNOWN)
 def a_survivor_from_across_the_ring(honest):
     """Somebody who never dealt to c0 is named among the survivors around it."""
-    table, script = ring_with_inputs(honest)
     if honest:
-        return script.finish()
-    (far, *_) = set(script.ring) - {"c0", *script.around("c0")}
+        return honest_ring()
+    table, script = ring_with_inputs(honest)
+    far = sorted(set(script.ring) - {"c0", *script.around("c0")})[0]
     told = {script.index(n) for n in ("c0", far, *script.around("c0")[:3])}
     script.say_survivors("c0", m.SurvivorSet(tuple(sorted(told))), told)
     return table.told(won=script.signatures)
@@ -78,9 +78,9 @@ def both_secrets_from_two_halves(honest):
 @lie(Reason.CONSISTENCY_QUORUM)
 def told_that_it_survives_and_nobody_else(honest):
     """All neighbours are told that c0 is lost, and it is asked to unmask all the same."""
-    table, script = ring_with_inputs(honest)
     if honest:
-        return script.finish()
+        return honest_ring()
+    table, script = ring_with_inputs(honest)
     halves(script, "c0", [])
     return table.told(won=any(script.index("c0") in held for held in script.answers.values()))
 
@@ -130,9 +130,9 @@ def the_clients_own_word(honest):
 @lie(Reason.CONSISTENCY_QUORUM)
 def an_inclusion_of_somebody_else(honest):
     """The third neighbour has signed, for another neighbour of its own."""
-    table, script = ring_with_inputs(honest)
     if honest:
-        return script.finish()
+        return honest_ring()
+    table, script = ring_with_inputs(honest)
     first, second, third, _ = script.around("c0")
     lost = [n for n in script.ring if n != "c0"]
     script.survive(lambda n: lost if n == third else script.ring, ["c0", first, second, third])
@@ -162,9 +162,9 @@ def inclusions_of_an_earlier_round(honest):
 @lie(Reason.CONSISTENCY_QUORUM)
 def an_inclusion_by_one_who_did_not_survive(honest):
     """The third signature is that of a corrupt neighbour who is not among the survivors."""
-    table, script = ring_with_inputs(honest)
     if honest:
-        return script.finish()
+        return honest_ring()
+    table, script = ring_with_inputs(honest)
     first, second, corrupt, _ = script.around("c0")
     without = [n for n in script.ring if n != corrupt]
     script.survive(without, ["c0", first, second])

@@ -6,7 +6,7 @@ from fedprivacy.errors import Reason
 from fedprivacy.secagg import Adversary
 from lie_registry import LIES, Lie, lie
 from lies_of_members import signed_by_the_corrupt
-from lying_ring import RingScript, RingTable
+from lying_ring import RingScript, RingTable, honest_ring
 
 # ---------------------------------------------------------------------- neighbourhoods
 
@@ -19,10 +19,10 @@ def neighbourhood_lie(name, doc, change, *, size=None, members=None):
     """
 
     def script(honest):
+        if honest:
+            return honest_ring()
         table = RingTable()
         script = table.script().invite()
-        if honest:
-            return script.finish()
         script.draw(members)
         victim = script.ring[0]
         true = [script.placed(n) for n in (victim, *script.around(victim))]
@@ -137,10 +137,10 @@ def a_ring_smaller_than_the_bounds_allow(honest):
 @lie(Reason.ROSTER_SIZE)
 def a_ring_smaller_than_the_plan_is_made_for(honest):
     """Two of eight are left out where the graph is made for the loss of one."""
+    if honest:
+        return honest_ring()
     table = RingTable()
     script = table.script().invite()
-    if honest:
-        return script.finish()
     script.draw(table.names[:6]).roster(to=["c0"])
     return table.told(won="c0" in script.dealt)
 
@@ -148,10 +148,10 @@ def a_ring_smaller_than_the_plan_is_made_for(honest):
 @lie(Reason.MALFORMED)
 def a_ring_drawn_again(honest):
     """A client that has dealt is shown another ring in the same attempt."""
+    if honest:
+        return honest_ring()
     table = RingTable()
     script = table.script().invite()
-    if honest:
-        return script.finish()
     script.roster()
     first = script.dealt["c0"]
     script.draw(order=sorted(script.ring)).roster(to=["c0"])
@@ -258,10 +258,10 @@ def a_ring_against_a_malicious_server(honest):
 @lie(Reason.ROUND_SEEN)
 def the_same_attempt_on_a_fresh_ring(honest):
     """A client that was restarted is invited once more, to the same attempt and another ring."""
+    if honest:
+        return honest_ring()
     table = RingTable()
     script = table.script().invite()
-    if honest:
-        return script.finish()
     script.roster()
     again = RingScript(table, script.plan, script.cohort).invite(["c0"])
     return table.told(won=again.adverts)
@@ -292,10 +292,10 @@ def a_second_attempt_on_a_fresh_ring(honest):
 @lie(Reason.ANSWERED)
 def an_answer_once_more(honest):
     """After all have answered for everyone, a second set leaves one out: its other secret."""
+    if honest:
+        return honest_ring()
     table = RingTable()
     script = table.script().invite()
-    if honest:
-        return script.finish()
     script.roster().deliver().survive().request()
     rest = script.around("c0")
     script.survive([n for n in script.ring if n != "c0"], rest)

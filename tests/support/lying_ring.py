@@ -4,6 +4,7 @@ Up to the neighbourhoods it may be honest: then its ring is one that it has draw
 shows is proven against one root.
 """
 
+import functools
 import random
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from fedprivacy.secagg.masking.keys import (
 from fedprivacy.wire import MerkleTree, encode
 from lying_server import Script, Table
 
-__all__ = ["SEMI", "RingScript", "RingTable", "ring_with_inputs"]
+__all__ = ["SEMI", "RingScript", "RingTable", "honest_ring", "ring_with_inputs"]
 
 SEMI = {
     "protocol": "secagg+",
@@ -163,6 +164,12 @@ class RingScript(Script):
 
     def request(self, signatures=None, to=None):
         return super().request(signatures or self.including, to)
+
+
+@functools.cache
+def honest_ring():
+    """What comes of an honest round: the twin of every lie on the ring of eight."""
+    return RingTable().script().invite().finish()
 
 
 def ring_with_inputs(honest, **settings):

@@ -192,7 +192,7 @@ def test_another_model_than_the_layouts_is_refused():
         ({"a": {}}, "model.a is a dict where an array is wanted"),
     ]:
         assert words in refusal(layout.flatten, {**fits, **change})
-    assert "of shape (7,) where float32 or float64 of shape (8,)" in refusal(layout.unflatten, np.zeros(7))
+    assert "where float32 or float64 of shape (8,)" in refusal(layout.unflatten, np.zeros(7))
     assert "the vector is float16" in refusal(layout.unflatten, np.zeros(8, "f2"))
 
 
