@@ -45,6 +45,7 @@ schema = "fedprivacy/policy/1"
 protocol = ["{protocol}"]
 adversary = "{adversary}"
 min_clients = {floor}
+corrupt = 0
 """
 
 
@@ -187,7 +188,7 @@ class Consortium:
             drive = self.drive(number, attempt, **hooks)
             outcome = drive.run([name for name in self.names if name not in out])
             outcomes.append(outcome)
-            if outcome.aggregate is not None or outcome.unmasking_requested:
+            if outcome.aggregate is not None or outcome.answers_requested:
                 break
             out |= {*outcome.refused, *outcome.excluded, *outcome.error.culprits}
         return outcomes
