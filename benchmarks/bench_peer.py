@@ -19,9 +19,7 @@ pytest.importorskip("flwr", reason="needs Flower: pip install 'fedprivacy[flower
 
 from flower_secaggplus import run_peer
 
-CASE = Case(
-    clients=16, shares=9, threshold=5, length=1_000_000, value_bits=22, protocol="secagg+"
-)
+CASE = Case(clients=16, shares=9, threshold=5, length=1_000_000, value_bits=22, protocol="secagg+")
 COMPLETE = dataclasses.replace(CASE, shares=16, threshold=9, protocol="secagg")
 ROUNDS = 7
 AGAINST = "Flower's SecAgg+ as shipped"

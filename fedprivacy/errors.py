@@ -25,8 +25,9 @@ __all__ = [
 class Reason(enum.Enum):
     """Why a message, a plan or a round was refused; the value is the registered code.
 
-    Codes are never reused. 1-19 speak of bytes, 20-39 of the plan and the directory, 40-59 of keys
-    and shares, 60-79 of survivors and unmasking, 80-99 of how a round ended.
+    Codes are never reused, and each has one meaning; 81 was one that nobody raised. 1-19 speak of
+    bytes, 20-39 of the plan and the directory, 40-59 of keys and shares, 60-79 of survivors,
+    unmasking and what a client's store remembers, 80-99 of how a round ended.
     """
 
     MALFORMED = 1
@@ -69,7 +70,7 @@ class Reason(enum.Enum):
     POLICY_DATASET = 27
     """The policy does not offer this data set, unit or adjacency."""
     POLICY_UPDATE = 28
-    """The update's clip, bits or units exceed what the policy allows."""
+    """The update's clip, bits of a value or units exceed what the policy allows."""
     POLICY_NOISE = 29
     """The plan's noise is below the policy's floor."""
     QUORUM = 30
@@ -138,11 +139,13 @@ class Reason(enum.Enum):
     """This client's input was already sent in this attempt."""
     STORE_ROLLED_BACK = 68
     """The client's store is older than the last state that was anchored."""
+    RECEIPT_CHANGED = 69
+    """A second ledger head for one round, which differs from the first."""
+    DIRECTORY_EQUIVOCATED = 70
+    """A second directory for one epoch, which differs from the first."""
 
     TOO_FEW = 80
     """Fewer able clients than the threshold."""
-    ATTEMPTS_EXHAUSTED = 81
-    """Every attempt at the round was aborted."""
     FAILED = 82
     """The client ended for a reason of its own that it does not tell."""
     SUM_RANGE = 83

@@ -20,12 +20,13 @@ from fedprivacy.crypto.signing import (
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.wire import Message, decode, digest, encode
 
-__all__ = ["MAX_ENTRIES", "Directory"]
+__all__ = ["MAX_BYTES", "MAX_ENTRIES", "Directory"]
 
 MAX_ENTRIES = 100_000
 _MAX_EPOCH = (1 << 63) - 1
-_LABEL = "directory"
-_SIZE_LIMIT = 128 + MAX_ENTRIES * 104  # an entry takes at most 1 + 2 + 64 + 2 + 32 bytes
+MAX_BYTES = 128 + MAX_ENTRIES * 104  # an entry takes at most 1 + 2 + 64 + 2 + 32 bytes
+_SIGNED = "directory"
+_HASHED = "directory-hash"
 
 _ClientId = Annotated[str, msgspec.Meta(pattern=CLIENT_ID_PATTERN)]
 _Key = Annotated[bytes, msgspec.Meta(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
@@ -57,13 +58,13 @@ class Directory(Message, frozen=True, tag="directory"):
             _check(epoch, ordered, unsigned)
         except ValueError as error:
             raise ConfigurationError(f"directory: {error}") from None
-        signature = authority.sign(_LABEL, *_signed_parts(epoch, ordered))
+        signature = authority.sign(_SIGNED, *_signed_parts(epoch, ordered))
         return Directory(epoch, ordered, signature)
 
     def verify(self, authority_public: bytes) -> None:
         """Raises `PeerError` (`DIRECTORY_SIGNATURE`) unless this authority signed it."""
         parts = _signed_parts(self.epoch, self.entries)
-        if not verify(authority_public, self.signature, _LABEL, *parts):
+        if not verify(authority_public, self.signature, _SIGNED, *parts):
             raise PeerError(
                 Reason.DIRECTORY_SIGNATURE, "the directory is not signed by the pinned authority"
             )
@@ -77,12 +78,12 @@ class Directory(Message, frozen=True, tag="directory"):
 
     def digest(self) -> bytes:
         """The 32 bytes by which plans and stores name this directory."""
-        return digest(_LABEL, encode(self))
+        return digest(_HASHED, encode(self))
 
     @staticmethod
     def decode(data: bytes) -> Directory:
         """The directory of these canonical bytes; raises `PeerError`."""
-        return decode(Directory, data, limit=_SIZE_LIMIT)
+        return decode(Directory, data, limit=MAX_BYTES)
 
     def to_json(self) -> str:
         """The text for a file, sorted by id, keys in hex."""

@@ -75,9 +75,10 @@ class ClientStore:
             return fact(connection, "authority")
 
     def observe_directory(self, epoch: int, digest: bytes) -> None:
-        """Record a directory; `DIRECTORY_STALE` or `DIRECTORY_MISMATCH` if a better one was seen.
+        """Record a directory whose signature was verified: epochs only grow, and each is unique.
 
-        Its signature was verified before: this keeps the epochs monotone and each epoch unique.
+        `DIRECTORY_STALE` if a later epoch was seen, `DIRECTORY_EQUIVOCATED` if this one was seen
+        with another digest.
         """
         with self._file.writing("directory", _number(epoch), digest) as connection:
             latest = select(directories).order_by(directories.c.epoch.desc()).limit(1)
@@ -89,7 +90,7 @@ class ClientStore:
             if seen is not None and epoch == seen.epoch:
                 if digest != seen.digest:
                     raise PeerError(
-                        Reason.DIRECTORY_MISMATCH, f"a second directory for epoch {epoch}"
+                        Reason.DIRECTORY_EQUIVOCATED, f"a second directory for epoch {epoch}"
                     )
                 return
             connection.execute(insert(directories).values(epoch=epoch, digest=digest))
@@ -173,7 +174,7 @@ class ClientStore:
     def record_receipt(self, run_id: bytes, round: int, ledger_head: bytes) -> None:
         """Keep the head of the server's ledger that came with a round's result.
 
-        A second, different head for one round is `DIGEST`: the ledger was rewritten.
+        A second, different head for one round is `RECEIPT_CHANGED`: the ledger was rewritten.
         """
         with self._file.writing("receipt", run_id, _number(round), ledger_head) as connection:
             known = connection.execute(
@@ -183,7 +184,7 @@ class ClientStore:
                 return
             row = {"run_id": run_id, "round": round, "ledger_head": ledger_head}
             rewritten = f"a second ledger head for round {round}"
-            _insert_once(connection, receipts, row, Reason.DIGEST, rewritten)
+            _insert_once(connection, receipts, row, Reason.RECEIPT_CHANGED, rewritten)
 
 
 def _number(value: int) -> bytes:

@@ -18,7 +18,13 @@ from fedprivacy.errors import (
 )
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import Rng
-from fedprivacy.rounds.messages import MAX_BROADCAST, MAX_DIRECTORY, Envelope, Invitation, Refusal
+from fedprivacy.rounds.messages import (
+    ENVELOPE_LIMIT,
+    INVITATION_LIMIT,
+    Envelope,
+    Invitation,
+    Refusal,
+)
 from fedprivacy.rounds.policy import ClientPolicy
 from fedprivacy.rounds.round_plan import RoundPlan, broadcast_digest
 from fedprivacy.secagg import (
@@ -37,8 +43,6 @@ from fedprivacy.wire import DIGEST_BYTES, decode, encode
 
 __all__ = ["RoundClient"]
 
-_INVITATION_LIMIT = MAX_BROADCAST + MAX_DIRECTORY + (1 << 16)
-_ENVELOPE_LIMIT = 1 << 30
 _UNKNOWN = bytes(DIGEST_BYTES)
 
 
@@ -46,8 +50,10 @@ class RoundClient:
     """One client in one attempt at one round; afterwards the object is dead.
 
     `receive` and `contribute` yield what to send. When something is refused, a `Refusal` for the
-    server comes first and the error is raised after it. `identity`, `policy` and `store` are this
-    client's own; nothing that the server sends replaces them.
+    server comes first and the error is raised after it; the client has then left. Only an envelope
+    of another attempt (`WRONG_ROUND`) is refused without a word to the server, and changes nothing.
+    `identity`, `policy` and `store` are this client's own; nothing that the server sends replaces
+    them.
     """
 
     def __init__(
@@ -69,16 +75,21 @@ class RoundClient:
         return self._plan
 
     @property
+    def has_left(self) -> bool:
+        """Whether this client goes on no more: it refused, or something was not carried out."""
+        return self._dead
+
+    @property
     def broadcast(self) -> bytes:
         """What the server sent to train on, its hash checked; empty before the plan is accepted."""
         return self._broadcast
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
-        """Take one message; raises `PeerError` or `PolicyRefused`, after yielding a `Refusal`."""
-        if self._party is None:
-            yield from self._guarded(self._accept(sender, message))
-        else:
-            yield from self._guarded(self._pass_on(self._party, sender, message))
+        """Take one message; raises `PeerError` or `PolicyRefused`, after yielding a `Refusal`.
+
+        `WRONG_ROUND` is raised without one, and only says that nothing was done.
+        """
+        yield from self._guarded(self._take(sender, message))
 
     def contribute(self, update: Update) -> Iterator[Effect]:
         """Encode the update by the accepted plan's pipeline and send it when its time has come."""
@@ -86,20 +97,28 @@ class RoundClient:
             raise ConfigurationError("there is no round to contribute to: accept a plan first")
         yield from self._guarded(self._contribute(self._party, self._plan, update))
 
+    def _take(self, sender: str, message: bytes) -> Iterator[Effect]:
+        if sender != SERVER:
+            raise PeerError(Reason.UNKNOWN_SENDER, "only the server speaks to a client")
+        if self._party is None:
+            yield from self._accept(message)
+        else:
+            yield from self._pass_on(self._party, message)
+
     # ------------------------------------------------------------------ invitation
 
-    def _accept(self, sender: str, message: bytes) -> Iterator[Effect]:
-        if sender != SERVER:
-            raise PeerError(Reason.UNKNOWN_SENDER, "only the server invites")
-        invitation = decode(Invitation, message, limit=_INVITATION_LIMIT)
+    def _accept(self, message: bytes) -> Iterator[Effect]:
+        invitation = decode(Invitation, message, limit=INVITATION_LIMIT)
         plan = invitation.round_plan
         self._round_id = plan.round_id
+        # What the bytes show by themselves comes first, the client's own floors and rounds last:
+        # docs/decisions/0002-order-of-checks.md.
         plan.check()
-        self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
         self._check_place(invitation)
-        directory = self._check_directory(plan, invitation.directory)
         if broadcast_digest(invitation.broadcast) != plan.broadcast:
             raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
+        directory = self._check_directory(plan, invitation.directory)
+        self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
         self._store.begin(
             plan.run_id,
             plan.round,
@@ -131,7 +150,7 @@ class RoundClient:
     def _check_directory(self, plan: RoundPlan, data: bytes) -> Directory | None:
         """The directory that the plan names, signed by the pinned authority and not outdated."""
         if plan.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS:
-            if data or plan.directory != _UNKNOWN:
+            if data or (plan.directory, plan.directory_epoch) != (_UNKNOWN, 0):
                 raise PeerError(Reason.PLAN, "a directory where identities play no part")
             return None
         authority = self._store.authority()
@@ -150,11 +169,11 @@ class RoundClient:
 
     # ------------------------------------------------------------------ later messages
 
-    def _pass_on(self, party: ClientParty, sender: str, message: bytes) -> Iterator[Effect]:
-        envelope = decode(Envelope, message, limit=_ENVELOPE_LIMIT)
+    def _pass_on(self, party: ClientParty, message: bytes) -> Iterator[Effect]:
+        envelope = decode(Envelope, message, limit=ENVELOPE_LIMIT)
         if envelope.round_id != self._round_id:
             raise PeerError(Reason.WRONG_ROUND, "the envelope names another attempt")
-        yield from self._carry_out(party.receive(sender, envelope.body))
+        yield from self._carry_out(party.receive(SERVER, envelope.body))
 
     def _contribute(self, party: ClientParty, plan: RoundPlan, update: Update) -> Iterator[Effect]:
         vector = plan.pipeline.encode(update, rng=self._rng.child("encoding"))
@@ -205,6 +224,10 @@ class RoundClient:
             reason = Reason.FAILED
             if isinstance(error, PeerError | PolicyRefused):
                 reason = error.reason
+            if reason is Reason.WRONG_ROUND:
+                # Only late, and refused before anything was done: it costs neither side anything.
+                self._dead = False
+                raise
             yield Send(SERVER, encode(Refusal(self._round_id, reason.value)))
             raise
         finally:

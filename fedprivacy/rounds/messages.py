@@ -6,16 +6,22 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from fedprivacy.crypto.directory import MAX_BYTES as MAX_DIRECTORY
 from fedprivacy.errors import Reason
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.secagg import Membership
 from fedprivacy.secagg.cohort import Digest
 from fedprivacy.wire import Message
 
-__all__ = ["Envelope", "Invitation", "Refusal", "reason_of"]
+__all__ = ["ENVELOPE_LIMIT", "INVITATION_LIMIT", "Envelope", "Invitation", "Refusal", "reason_of"]
 
 MAX_BROADCAST = (1 << 32) - (1 << 20)
-MAX_DIRECTORY = 1 << 24
+MAX_BODY = (1 << 31) - (1 << 10)
+"""More than any protocol's longest message in the largest cohort; each has a limit of its own."""
+
+INVITATION_LIMIT = MAX_BROADCAST + MAX_DIRECTORY + (1 << 16)
+"""The last part is room for the round's plan and the member's place."""
+ENVELOPE_LIMIT = 1 << 31
 
 
 class Invitation(Message, frozen=True, tag="invitation"):
@@ -34,7 +40,7 @@ class Envelope(Message, frozen=True, tag="envelope"):
     """A message of the protocol, and the attempt that it belongs to."""
 
     round_id: Digest
-    body: bytes
+    body: Annotated[bytes, Meta(max_length=MAX_BODY)]
 
     def __repr__(self) -> str:
         # The body may hold shares that are for the recipient alone.

@@ -34,6 +34,7 @@ CLIENT_UNIT = "client"
 """The unit of a plan that protects a client as a whole, whatever it holds."""
 
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Codepoint = Annotated[str, Meta(min_length=1, max_length=64)]
 _Count = Annotated[int, Meta(ge=1, lt=1 << 31)]
 
 
@@ -63,8 +64,8 @@ class DatasetRules(Section, frozen=True, kw_only=True):
 class AggregationRules(Section, frozen=True, kw_only=True):
     """How the sum is computed, and against whom."""
 
-    protocol: str
-    suite: str = Suite(1).label
+    protocol: _Codepoint
+    suite: _Codepoint = Suite(1).label
     adversary: Adversary
     min_clients: _Count
     """The fewest survivors over whom a sum is released."""

@@ -16,6 +16,7 @@ from fedprivacy.secagg import Adversary
 __all__ = ["ClientPolicy"]
 
 _Floor = Annotated[int, Meta(ge=0, lt=1 << 31)]
+_RAISE = "ask the operator to raise it"
 
 
 class DatasetFloor(Section, frozen=True, kw_only=True):
@@ -34,7 +35,8 @@ class AggregationFloor(Section, frozen=True, kw_only=True):
     adversary: Adversary = Adversary.MALICIOUS
     min_clients: Annotated[int, Meta(ge=2, lt=1 << 31)] = 10
     """Members in every set that this client deals to, masks for or answers about."""
-    corrupt: _Floor = 0
+    corrupt: _Floor = 1
+    """With none, a server in league with a single client is not withstood."""
     threshold: _Floor = 0
 
 
@@ -42,6 +44,7 @@ class UpdateCeiling(Section, frozen=True, kw_only=True):
     """The most that a plan's `[update]` may take; zero sets no bound."""
 
     clip: Annotated[float, Meta(ge=0.0)] = 0.0
+    value_bits: _Floor = 0
     max_units_per_client: _Floor = 0
 
 
@@ -90,6 +93,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
 
         `threshold` and `cohort` are those of a round, where there is one.
         """
+        # First what decides whether a directory is asked for: without one, no other floor is told.
+        self._check_adversary(plan)
         self._check_dataset(plan)
         self._check_aggregation(plan, threshold, cohort)
         self._check_update(plan)
@@ -100,6 +105,17 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
                 plan.noise.trust.value,
                 self.require.noise.trust.value,
                 "ask the operator to add noise",
+            )
+
+    def _check_adversary(self, plan: Plan) -> None:
+        wanted, given = self.require.aggregation, plan.aggregation
+        if given.adversary.strength < wanted.adversary.strength:
+            raise PolicyRefused(
+                Reason.POLICY_ADVERSARY,
+                "plan.aggregation.adversary",
+                given.adversary.value,
+                wanted.adversary.value,
+                _RAISE,
             )
 
     def _check_dataset(self, plan: Plan) -> None:
@@ -120,7 +136,6 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     def _check_aggregation(self, plan: Plan, threshold: int | None, cohort: int | None) -> None:
         wanted, given = self.require.aggregation, plan.aggregation
         path = "plan.aggregation"
-        ask = "ask the operator to raise it"
         if given.protocol not in wanted.protocol:
             allowed = " or ".join(wanted.protocol)
             remedy = "ask the operator to change it"
@@ -129,21 +144,13 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
             allowed = " or ".join(wanted.suite)
             remedy = "ask the operator to change it"
             raise _not(Reason.POLICY_SUITE, f"{path}.suite", given.suite, allowed, remedy)
-        if given.adversary.strength < wanted.adversary.strength:
-            raise PolicyRefused(
-                Reason.POLICY_ADVERSARY,
-                f"{path}.adversary",
-                given.adversary.value,
-                wanted.adversary.value,
-                ask,
-            )
         for reason, key, value, floor in (
             (Reason.POLICY_COHORT, "min_clients", given.min_clients, wanted.min_clients),
             (Reason.POLICY_CORRUPT, "corrupt", given.corrupt, wanted.corrupt),
             (Reason.POLICY_THRESHOLD, "threshold", threshold, wanted.threshold),
         ):
             if value is not None and value < floor:
-                raise PolicyRefused(reason, f"{path}.{key}", value, floor, ask)
+                raise PolicyRefused(reason, f"{path}.{key}", value, floor, _RAISE)
         if cohort is not None and cohort < wanted.min_clients:
             remedy = "wait until more clients are enrolled"
             raise PolicyRefused(
@@ -154,6 +161,7 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
         wanted, given = self.require.update, plan.update
         for key, value, most in (
             ("clip", given.clip, wanted.clip),
+            ("value_bits", given.value_bits, wanted.value_bits),
             ("max_units_per_client", given.max_units_per_client, wanted.max_units_per_client),
         ):
             if most and value > most:

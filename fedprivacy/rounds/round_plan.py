@@ -86,6 +86,11 @@ class RoundPlan(Record, frozen=True):
                 f"plan.aggregation.adversary = {rules.adversary.value} needs enrolled identities: "
                 "sign a directory"
             )
+        if rules.adversary is Adversary.HONEST_BUT_CURIOUS and directory is not None:
+            raise ConfigurationError(
+                f"directory of epoch {directory.epoch} where plan.aggregation.adversary = "
+                f"{rules.adversary.value}, whose clients refuse one: leave it out"
+            )
         return cls(
             version=VERSION,
             plan=plan,

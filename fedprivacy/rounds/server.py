@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import PeerError, Reason, RoundAborted
 from fedprivacy.randomness import Rng
-from fedprivacy.rounds.messages import Envelope, Invitation, Refusal, reason_of
+from fedprivacy.rounds.messages import (
+    ENVELOPE_LIMIT,
+    Envelope,
+    Invitation,
+    Refusal,
+    reason_of,
+)
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.secagg import (
     PROTOCOLS,
@@ -26,15 +32,16 @@ from fedprivacy.wire import decode, encode
 
 __all__ = ["RoundServer"]
 
-_LIMIT = 1 << 30
+_ANSWERED = frozenset({"consistency", "unmasking"})
+"""The phases that clients answer once a round."""
 
 
 class RoundServer:
     """One attempt at one round, over a committed cohort.
 
     `invite` says whom to ask: all of the cohort, or, at a later attempt, those whom nothing
-    excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt. `rng`
-    draws the graph of neighbours, where there is one.
+    excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt; a
+    message of another attempt has none. `rng` draws the graph of neighbours, where there is one.
     """
 
     def __init__(
@@ -50,10 +57,12 @@ class RoundServer:
         self._plan = round_plan
         self._round_id = round_plan.round_id
         self._cohort = cohort
+        self._members = frozenset(cohort.members)
         self._directory = encode(directory) if directory else b""
         self._broadcast = broadcast
         self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng)
         self._refused: dict[str, Reason] = {}
+        self._asked = False
         self._unmasking = False
         self._aggregate: Aggregate | None = None
 
@@ -70,6 +79,11 @@ class RoundServer:
     def refused(self) -> dict[str, Reason]:
         """Who declined this attempt, and why."""
         return dict(self._refused)
+
+    @property
+    def answers_requested(self) -> bool:
+        """Whether anyone was asked to sign or to unmask: a later attempt would be declined."""
+        return self._asked
 
     @property
     def unmasking_requested(self) -> bool:
@@ -92,20 +106,22 @@ class RoundServer:
             yield Send(place.client_id, encode(invitation))
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
-        """Take one message of a client; raises `PeerError` naming it, and nothing else."""
+        """Take one message of a client; raises `PeerError` and nothing else."""
+        if sender not in self._members:
+            raise PeerError(Reason.UNKNOWN_SENDER, "not of the committed cohort", (sender,))
         try:
-            body: Envelope | Refusal = decode(Envelope | Refusal, message, limit=_LIMIT)
+            body: Envelope | Refusal = decode(Envelope | Refusal, message, limit=ENVELOPE_LIMIT)
         except PeerError as error:
             self._party.exclude(sender)
             raise error.blame(sender) from None
         if body.round_id != self._round_id and not _declined_unread(body):
-            # Perhaps only late: from an earlier attempt. It costs the sender nothing.
-            raise PeerError(Reason.WRONG_ROUND, "a message for another attempt", (sender,))
-        if isinstance(body, Refusal):
+            # Perhaps only late: from an earlier attempt. Nobody is to blame.
+            raise PeerError(Reason.WRONG_ROUND, f"{sender} speaks of another attempt")
+        if isinstance(body, Envelope):
+            yield from self._carry_out(self._party.receive(sender, body.body))
+        elif self.phase != "done":
             self._refused.setdefault(sender, reason_of(body))
             self._party.exclude(sender)
-            return
-        yield from self._carry_out(self._party.receive(sender, body.body))
 
     def advance(self) -> Iterator[Effect]:
         """The deadline of the present phase has passed."""
@@ -121,6 +137,7 @@ class RoundServer:
                 case SendChunk(recipient, body):
                     yield SendChunk(recipient, encode(Envelope(self._round_id, body)))
                 case Send(recipient, body):
+                    self._asked = self._asked or self.phase in _ANSWERED
                     yield Send(recipient, encode(Envelope(self._round_id, body)))
                 case Persist(mark=Mark.UNMASKING):
                     self._unmasking = True

@@ -90,8 +90,8 @@ class PlainServer:
 
     def __init__(self, plan: SumPlan, cohort: Cohort) -> None:
         self._plan = plan
-        self._waiting = dict.fromkeys(cohort.members)
         self._index = {name: i for i, name in enumerate(cohort.members)}
+        self._waiting = set(self._index)
         self._survivors: list[str] = []
         self._uploads = Uploads(plan)
         self._over = False
@@ -105,16 +105,17 @@ class PlainServer:
         return frozenset() if self._over else frozenset(self._waiting)
 
     def exclude(self, client_id: str) -> None:
-        self._waiting.pop(client_id, None)
+        self._waiting.discard(client_id)
         if client_id in self._index:
             self._uploads.drop(self._index[client_id])
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
-        if self._over:
-            raise PeerError(Reason.LATE, "the round is over", (sender,))
-        if sender not in self._waiting:
-            reason = Reason.DUPLICATE if sender in self._survivors else Reason.UNKNOWN_SENDER
-            raise PeerError(reason, "nothing is expected from this sender", (sender,))
+        if sender not in self._index:
+            raise PeerError(Reason.UNKNOWN_SENDER, "not a member of this round", (sender,))
+        if not self._over and sender in self._survivors:
+            raise PeerError(Reason.DUPLICATE, "this sender's input is in the sum", (sender,))
+        if self._over or sender not in self._waiting:
+            raise PeerError(Reason.LATE, "this sender is out of the round", (sender,))
         try:
             self._take(sender, decode(MaskedChunk | PlainInput, message, limit=_LIMIT))
         except PeerError as error:

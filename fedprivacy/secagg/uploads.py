@@ -90,7 +90,7 @@ class PackedUpload:
 class Uploads:
     """The server's side: the sum of the uploads that are complete, and the others apart.
 
-    `total` is kept packed. Unfinished uploads take as much memory again at most, whatever their
+    `total` is kept packed. Unfinished uploads take at most as much memory again, whatever their
     number; beyond that they are in a file without a name.
     """
 
@@ -98,7 +98,9 @@ class Uploads:
         self._plan = plan
         self.total = PackedSum(plan.length, plan.modulus_bits)
         self._spools: dict[int, _Spool] = {}
-        self._room = max(packed_size(plan.length, plan.modulus_bits), _LEAST_MEMORY)
+        one_sum = packed_size(plan.length, plan.modulus_bits)
+        # A little less than the sum, for what is under way.
+        self._room = max(one_sum - one_sum // 16, _LEAST_MEMORY)
 
     def take(self, index: int, chunk: MaskedChunk) -> None:
         """Keep a member's next chunk; raises `PeerError(CHUNK_ORDER)` for any other."""

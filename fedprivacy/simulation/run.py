@@ -142,11 +142,11 @@ class Simulation:
     def _attempts(
         self, number: int, cohort: Cohort, out: set[str], observer: Observer
     ) -> Iterator[tuple[Outcome, AttemptRecord]]:
-        """Attempts over one cohort; none after clients were asked to unmask: they answer once."""
+        """Attempts over one cohort; none after clients were asked for an answer: they give one."""
         for attempt in range(1, self.job.plan.aggregation.attempts + 1):
             outcome, record = self._attempt(number, attempt, cohort, out, observer)
             yield outcome, record
-            if outcome.unmasking_requested:
+            if outcome.answers_requested:
                 return
 
     def _attempt(

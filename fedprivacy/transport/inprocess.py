@@ -67,6 +67,7 @@ class Outcome:
     excluded: dict[str, PeerError] = field(default_factory=dict)
     failed: dict[str, FedPrivacyError] = field(default_factory=dict)
     """What ended each client that ended badly: on its own side, in its own words."""
+    answers_requested: bool = False
     unmasking_requested: bool = False
     training_seconds: float = 0.0
 
@@ -110,6 +111,7 @@ class InProcess:
             self._deliver_all()
             self._close_phase()
         self._outcome.refused = self._server.refused
+        self._outcome.answers_requested = self._server.answers_requested
         self._outcome.unmasking_requested = self._server.unmasking_requested
         self._outcome.aggregate = self._server.aggregate
         return self._outcome
@@ -145,8 +147,6 @@ class InProcess:
         try:
             self._carry_out(SERVER, self._server.receive(delivery.sender, delivery.message))
         except PeerError as error:
-            if error.reason is Reason.WRONG_ROUND:
-                return  # late, from an earlier attempt: it costs the sender nothing
             for culprit in error.culprits:
                 self._outcome.excluded.setdefault(culprit, error)
 
@@ -155,10 +155,10 @@ class InProcess:
         client = self._clients.get(name)
         if client is None or name in self._outcome.failed:
             return
-        self._attempt(name, client.receive(delivery.sender, delivery.message))
+        self._attempt(name, client, client.receive(delivery.sender, delivery.message))
         if client.round_plan is not None and name not in self._trained:
             self._trained.add(name)
-            self._attempt(name, self._contribution(name, client))
+            self._attempt(name, client, self._contribution(name, client))
 
     def _contribution(self, name: str, client: RoundClient) -> Iterator[Effect]:
         started = perf_counter()
@@ -166,11 +166,12 @@ class InProcess:
         self._outcome.training_seconds += perf_counter() - started
         yield from client.contribute(update)
 
-    def _attempt(self, name: str, effects: Iterator[Effect]) -> None:
+    def _attempt(self, name: str, client: RoundClient, effects: Iterator[Effect]) -> None:
         try:
             self._carry_out(name, effects)
         except FedPrivacyError as error:
-            self._outcome.failed.setdefault(name, error)
+            if client.has_left:
+                self._outcome.failed.setdefault(name, error)
 
     # ------------------------------------------------------------------ effects
 

@@ -155,12 +155,12 @@ def _build(node: _Branch | _Leaf, vector: NDArray[np.float64], offset: int) -> t
     return (tuple(children) if node.kind is tuple else children), offset
 
 
-def _restore(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    values = values.astype(np.float64, copy=False)
+def _restore(vector: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    values: NDArray[np.float64] = vector.astype(np.float64, copy=False)
     if dtype.kind == "f":
         info = np.finfo(dtype)
         return np.clip(values, float(info.min), float(info.max)).astype(dtype)
-    rounded = np.rint(values)
+    rounded: NDArray[np.float64] = np.rint(values)
     if dtype.kind == "b":
         return (rounded >= 1).astype(dtype)
     least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)

@@ -178,6 +178,7 @@ POLICY = {
         "protocol": ["plain", "secagg"],
         "adversary": "honest-but-curious",
         "min_clients": 2,
+        "corrupt": 0,
     }
 }
 SIGNED = {"aggregation": {"protocol": "secagg", "adversary": "malicious"}}
@@ -191,7 +192,8 @@ class Attempt:
         self.plan, self.cohort = plan, cohort
         self.directory, self.broadcast = directory, broadcast
         self.places = {place.client_id: place for place in cohort.memberships()}
-        self.server = RoundServer(plan, cohort, directory, broadcast)
+        rng = InsecureTestRng(f"round/{run.name}/{index}/graph")
+        self.server = RoundServer(plan, cohort, directory, broadcast, rng=rng)
         self.rngs = {
             name: InsecureTestRng(f"round/{run.name}/{index}/{name}") for name in self.places
         }
@@ -425,6 +427,7 @@ class Run:
             "phase": server.phase,
             "waiting": sorted(server.waiting_for),
             "refused": {c: reason.name for c, reason in sorted(server.refused.items())},
+            "answers": server.answers_requested,
             "unmasking": server.unmasking_requested,
         }
 

@@ -42,7 +42,6 @@ ROUND_REASONS = {
     "UNEXPECTED": 4,
     "UNKNOWN_SENDER": 7,
     "WRONG_ROUND": 8,
-    "DIGEST": 10,
     "CODEPOINT": 20,
     "POLICY_PROTOCOL": 21,
     "POLICY_SUITE": 22,
@@ -69,7 +68,8 @@ ROUND_REASONS = {
     "ANSWERED": 66,
     "SPENT": 67,
     "STORE_ROLLED_BACK": 68,
-    "ATTEMPTS_EXHAUSTED": 81,
+    "RECEIPT_CHANGED": 69,
+    "DIRECTORY_EQUIVOCATED": 70,
     "FAILED": 82,
     "SUM_RANGE": 83,
 }
@@ -331,9 +331,15 @@ def decode(data, limit, *kinds):
 COUNT = Integer(1, 1 << 31)
 FLOOR = Integer(0, 1 << 31)
 NAME = Text(1, 128)
+CODEPOINT = Text(1, 64)
 SUITES = {"x25519-ed25519-hkdf-sha256-aes256gcm-aes256ctr": 1}
 ADVERSARIES = (HONEST_BUT_CURIOUS, SEMI_MALICIOUS, MALICIOUS)  # from the weakest to the strongest
-PROTOCOLS = {"plain": (HONEST_BUT_CURIOUS,), "secagg": (HONEST_BUT_CURIOUS, MALICIOUS)}
+RING = "secagg+"
+PROTOCOLS = {
+    "plain": (HONEST_BUT_CURIOUS,),
+    "secagg": (HONEST_BUT_CURIOUS, MALICIOUS),
+    RING: (HONEST_BUT_CURIOUS, SEMI_MALICIOUS),
+}
 TRUSTS = ("none",)  # from the least noise that a client adds itself to the most
 CLIENT_UNIT = "client"
 
@@ -346,12 +352,14 @@ Dataset = section(
 )
 Aggregation = section(
     "Aggregation",
-    ("protocol", Text(), REQUIRED),
-    ("suite", Text(), next(iter(SUITES))),
+    ("protocol", CODEPOINT, REQUIRED),
+    ("suite", CODEPOINT, next(iter(SUITES))),
     ("adversary", Choice(*ADVERSARIES), REQUIRED),
     ("min_clients", COUNT, REQUIRED),
     ("corrupt", FLOOR, 0),
     ("threshold", FLOOR, 0),
+    ("degree", Integer(0, 1 << 20), 0),
+    ("dropout", Real(lambda share: 0.0 <= share < 1.0), 0.0),
     ("attempts", Integer(1, 17), 2),
 )
 Update = section(
@@ -399,6 +407,7 @@ RoundPlan = record(
     ("length", Integer(1, 1 << 40)),
     ("clip", Real()),
     ("threshold", COUNT),
+    ("degree", Integer(0, MAX_COHORT)),
     ("modulus_bits", Integer(1, MAX_BITS + 1)),
 )
 
@@ -424,18 +433,34 @@ def least_safe_threshold(n, c):
     return max((n + c) // 2 + 1, c + 1, 2)
 
 
+class NotHere(Exception):
+    """What another document has the rule for; nothing is guessed."""
+
+
+def on_complete_graph(rules):
+    """The rules for t of this document hold for these; a ring's stand in protocols/secagg-plus."""
+    if rules.protocol == RING:
+        raise NotHere(RING)
+
+
 def threshold_of(plan, n):
     """SPEC 4.2: the one place where t follows from a plan and a cohort."""
+    on_complete_graph(plan.aggregation)
     return plan.aggregation.threshold or least_safe_threshold(n, plan.aggregation.corrupt)
 
 
-def quorum_holds(adversary, n, t, c, min_clients):
+def losses(rules, n):
+    return math.ceil(rules.dropout * float(n))
+
+
+def quorum_holds(rules, n, t):
+    on_complete_graph(rules)
+    c, needed = rules.corrupt, max(t, rules.min_clients)
     return (
         t >= max(c + 1, 2)
-        and max(t, min_clients) >= c + 2
-        and t <= n
-        and min_clients <= n
-        and (adversary == HONEST_BUT_CURIOUS or 2 * t > n + c)
+        and needed >= c + 2
+        and needed <= n - losses(rules, n)
+        and (rules.adversary == HONEST_BUT_CURIOUS or 2 * t > n + c)
     )
 
 
@@ -445,14 +470,15 @@ def check_round_plan(plan):
     require(plan.version == VERSION, "CODEPOINT")
     require(rules.protocol in PROTOCOLS and rules.suite in SUITES, "CODEPOINT")
     require(rules.adversary in PROTOCOLS[rules.protocol], "PLAN")
+    require(rules.degree == 0 or rules.protocol == RING, "PLAN")
     require(rules.min_clients >= 2, "PLAN")
     require(math.isfinite(plan.plan.update.clip), "PLAN")
     require(0.0 < plan.clip <= plan.plan.update.clip, "PLAN")
     require((plan.committee_root, plan.ledger_head) == (NONE, NONE), "PLAN")
     require(plan.attempt <= rules.attempts, "ATTEMPTS")
-    quorum = (plan.cohort_size, plan.threshold, rules.corrupt, rules.min_clients)
-    require(quorum_holds(rules.adversary, *quorum), "QUORUM")
+    require(quorum_holds(rules, plan.cohort_size, plan.threshold), "QUORUM")
     require(plan.threshold == threshold_of(plan.plan, plan.cohort_size), "PLAN")
+    require(plan.degree == 0, "PLAN")
     require(plan.modulus_bits == Pipeline(plan).modulus_bits(plan.cohort_size), "MODULUS")
 
 
@@ -511,9 +537,8 @@ class Pipeline:
         stream, out = secagg.Keystream(seed), []
         for x in unit:
             y = min(max(x * self.scale, -self.limit), self.limit)
-            below = math.floor(y)
-            uniform = (int.from_bytes(stream.read(8), "little") >> 11) * 2.0**-53
-            out.append(below + (1 if uniform < y - below else 0))
+            point = round(y * 2.0**32)
+            out.append((point + int.from_bytes(stream.read(4), "little")) >> 32)
         return out
 
     def decode(self, total, clients):
@@ -588,20 +613,20 @@ def signed_directory(epoch, entries):
 
 # ------------------------------------------------------------------ SPEC 2: messages
 
-MAX_DIRECTORY = 1 << 24
 MAX_BROADCAST = (1 << 32) - (1 << 20)
-INVITATION_LIMIT = MAX_BROADCAST + MAX_DIRECTORY + (1 << 16)
-ENVELOPE_LIMIT = 1 << 30
+MAX_BODY = (1 << 31) - (1 << 10)
+INVITATION_LIMIT = MAX_BROADCAST + DIRECTORY_LIMIT + (1 << 16)
+ENVELOPE_LIMIT = 1 << 31
 
 Invitation = message(
     "invitation",
     "Invitation",
     ("round_plan", RoundPlan),
     ("membership", secagg.Membership),
-    ("directory", Octets(0, MAX_DIRECTORY)),
+    ("directory", Octets(0, DIRECTORY_LIMIT)),
     ("broadcast", Octets(0, MAX_BROADCAST)),
 )
-Envelope = message("envelope", "Envelope", ("round_id", DIGEST), ("body", Octets(0, math.inf)))
+Envelope = message("envelope", "Envelope", ("round_id", DIGEST), ("body", Octets(0, MAX_BODY)))
 Refusal = message("refusal", "Refusal", ("round_id", DIGEST), ("reason", Integer(1, 256)))
 
 
@@ -630,22 +655,23 @@ def _as_strong(ranks):
 
 # Reason, where the wanted value stands in a policy, what of the round it is held against, how.
 FLOORS = (
-    ("POLICY_DATASET", "dataset.id", "plan.dataset.id", _same),
-    ("POLICY_DATASET", "dataset.unit", "plan.dataset.unit", _same),
-    ("POLICY_DATASET", "dataset.adjacency", "plan.dataset.adjacency", _same),
-    ("POLICY_PROTOCOL", "aggregation.protocol", "plan.aggregation.protocol", _among),
-    ("POLICY_SUITE", "aggregation.suite", "plan.aggregation.suite", _among),
     (
         "POLICY_ADVERSARY",
         "aggregation.adversary",
         "plan.aggregation.adversary",
         _as_strong(ADVERSARIES),
     ),
+    ("POLICY_DATASET", "dataset.id", "plan.dataset.id", _same),
+    ("POLICY_DATASET", "dataset.unit", "plan.dataset.unit", _same),
+    ("POLICY_DATASET", "dataset.adjacency", "plan.dataset.adjacency", _same),
+    ("POLICY_PROTOCOL", "aggregation.protocol", "plan.aggregation.protocol", _among),
+    ("POLICY_SUITE", "aggregation.suite", "plan.aggregation.suite", _among),
     ("POLICY_COHORT", "aggregation.min_clients", "plan.aggregation.min_clients", _at_least),
     ("POLICY_CORRUPT", "aggregation.corrupt", "plan.aggregation.corrupt", _at_least),
     ("POLICY_THRESHOLD", "aggregation.threshold", "threshold", _at_least),
     ("POLICY_COHORT", "aggregation.min_clients", "cohort_size", _at_least),
     ("POLICY_UPDATE", "update.clip", "plan.update.clip", _at_most),
+    ("POLICY_UPDATE", "update.value_bits", "plan.update.value_bits", _at_most),
     (
         "POLICY_UPDATE",
         "update.max_units_per_client",
@@ -692,7 +718,8 @@ class Store:
         if seen:
             latest = max(seen, key=lambda d: d["epoch"])
             require(epoch >= latest["epoch"], "DIRECTORY_STALE")
-            require(epoch > latest["epoch"] or digest == latest["digest"], "DIRECTORY_MISMATCH")
+            same = epoch > latest["epoch"] or digest == latest["digest"]
+            require(same, "DIRECTORY_EQUIVOCATED")
         if not seen or epoch > latest["epoch"]:
             self._commit("directory", epoch=epoch, digest=digest)
 
@@ -730,7 +757,7 @@ class Store:
         self._check_anchor()
         key = {"run_id": run_id, "round": number}
         known = [d["head"] for d in self._records("receipt") if d.items() >= key.items()]
-        require(not known or known == [head], "DIGEST")
+        require(not known or known == [head], "RECEIPT_CHANGED")
         if not known:
             self._commit("receipt", **key, head=head)
 
@@ -738,15 +765,15 @@ class Store:
 # ------------------------------------------------------------------ SPEC 10: plain
 
 
-PlainInput = secagg.message("plain-input", "PlainInput", digest=secagg.DIGEST)
+PlainInput = secagg.message("plain-input", "PlainInput", checksum=secagg.octets(16, 16))
 PLAIN_LIMIT = secagg.MAX_CHUNK_BYTES + 64
 
 
 class PlainClient:
     """Sends its vector, once."""
 
-    def __init__(self, plan):
-        self.plan = plan
+    def __init__(self, plan, index):
+        self.plan, self.index = plan, index
 
     def start(self):
         return []
@@ -762,14 +789,16 @@ class PlainClient:
             data = secagg.pack_bits(residues[at : at + count], bits)
             effects.append(("chunk", SERVER, secagg.encode(secagg.MaskedChunk(sequence, data))))
             packed, at = packed + data, at + count
-        closing = secagg.encode(PlainInput(secagg.upload_digest(packed)))
+        checksum = secagg.upload_checksum(self.plan.round_id, self.index, packed)
+        closing = secagg.encode(PlainInput(checksum))
         return [*effects, ("send", SERVER, closing), ("done", None, ())]
 
 
 class PlainServer:
     def __init__(self, plan, memberships, directory):
         self.plan = plan
-        self.waiting = {m.client_id for m in memberships}
+        self.members = {m.client_id: m.index for m in memberships}
+        self.waiting = set(self.members)
         self.uploads, self.survivors, self.phase = {}, [], "input"
         self.total = [0] * plan.length
 
@@ -781,9 +810,10 @@ class PlainServer:
         self.uploads.pop(client_id, None)
 
     def receive(self, sender, data):
+        require(sender in self.members, "UNKNOWN_SENDER", sender)
         require(self.phase == "input", "LATE", sender)
         require(sender not in self.survivors, "DUPLICATE", sender)
-        require(sender in self.waiting, "UNKNOWN_SENDER", sender)
+        require(sender in self.waiting, "LATE", sender)
         try:
             self.take(sender, secagg.decode(data, PLAIN_LIMIT, secagg.MaskedChunk, PlainInput))
         except secagg.Refused as refusal:
@@ -802,7 +832,9 @@ class PlainServer:
             chunks.append(value.data)
             return
         require(at == len(sizes), "CHUNK_ORDER")
-        require(secagg.upload_digest(b"".join(chunks)) == value.digest, "DIGEST")
+        packed, index = b"".join(chunks), self.members[sender]
+        checksum = secagg.upload_checksum(self.plan.round_id, index, packed)
+        require(checksum == value.checksum, "DIGEST")
         vector = []
         for data, count in zip(chunks, lengths, strict=True):
             values, clean = secagg.unpack_bits(data, count, bits)
@@ -854,7 +886,7 @@ class Client:
         self.dead = False
 
     def receive(self, sender, data):
-        return self._guarded(self._pass_on if self.party else self._accept, sender, data)
+        return self._guarded(self._take, sender, data)
 
     def contribute(self, values, weight):
         return self._guarded(self._contribute, values, weight)
@@ -867,27 +899,32 @@ class Client:
         try:
             act(*arguments)
         except secagg.Refused as refusal:
+            if refusal.reason == "WRONG_ROUND":
+                return Answer([], refusal)
             self.dead = True
             told = encode(Refusal(self.round_id, refusal.code))
             return Answer([*self.effects, ("send", SERVER, told)], refusal)
         return Answer(self.effects, None)
 
-    def _accept(self, sender, data):
-        """SPEC 5.1, in its order."""
+    def _take(self, sender, data):
         require(sender == SERVER, "UNKNOWN_SENDER")
+        (self._pass_on if self.party else self._accept)(data)
+
+    def _accept(self, data):
+        """SPEC 5.1, in its order."""
         invitation = decode(data, INVITATION_LIMIT, Invitation)
         plan = invitation.round_plan
         self.round_id = round_id(plan)
         check_round_plan(plan)
-        check_policy(self.policy, plan)
         self._check_place(plan, invitation.membership)
-        directory = self._check_directory(plan, invitation.directory)
         require(broadcast_digest(invitation.broadcast) == plan.broadcast, "BROADCAST")
+        directory = self._check_directory(plan, invitation.directory)
+        check_policy(self.policy, plan)
         self.store.begin(plan.run_id, plan.round, plan.attempt, terms(plan))
         self.effects.append(("commit", "begin", {}))
         self.plan = plan
         if plan.plan.aggregation.protocol == "plain":
-            self.party = PlainClient(sum_plan(plan))
+            self.party = PlainClient(sum_plan(plan), invitation.membership.index)
         else:
             self.party = secagg.Client(
                 sum_plan(plan),
@@ -910,13 +947,14 @@ class Client:
         """SPEC 6.2."""
         if plan.plan.aggregation.adversary == HONEST_BUT_CURIOUS:
             require(data == b"" and plan.directory == NONE, "PLAN")
+            require(plan.directory_epoch == 0, "PLAN")
             return None
         require(self.store.authority is not None, "FAILED")
         directory = decode(data, DIRECTORY_LIMIT, Directory)
         signed = signed_directory(directory.epoch, directory.entries)
         good = secagg.verify(self.store.authority, directory.signature, *signed)
         require(good, "DIRECTORY_SIGNATURE")
-        digest = secagg.digest(b"directory", data)
+        digest = secagg.digest(b"directory-hash", data)
         named = (plan.directory, plan.directory_epoch)
         require((digest, directory.epoch) == named, "DIRECTORY_MISMATCH")
         self.store.observe_directory(directory.epoch, digest)
@@ -927,11 +965,11 @@ class Client:
         require(keys.get(self.client_id) == own, "NOT_ENROLLED")
         return keys
 
-    def _pass_on(self, sender, data):
+    def _pass_on(self, data):
         """SPEC 5.3."""
         envelope = decode(data, ENVELOPE_LIMIT, Envelope)
         require(envelope.round_id == self.round_id, "WRONG_ROUND")
-        self._carry_out(self.party.receive(sender, envelope.body))
+        self._carry_out(self.party.receive(SERVER, envelope.body))
 
     def _contribute(self, values, weight):
         vector = Pipeline(self.plan).encode(values, weight, self.encoding)
@@ -971,7 +1009,8 @@ class Server:
         kinds = {"plain": PlainServer, "secagg": MaskingServer}
         kind = kinds[plan.plan.aggregation.protocol]
         self.party = kind(sum_plan(plan), memberships, keys)
-        self.refused, self.unmasking = {}, False
+        self.members = {place.client_id for place in memberships}
+        self.refused, self.answers, self.unmasking = {}, False, False
 
     @property
     def phase(self):
@@ -997,14 +1036,17 @@ class Server:
             return Answer([], refusal)
 
     def _receive(self, sender, data):
+        require(sender in self.members, "UNKNOWN_SENDER", sender)
         try:
             message = decode(data, ENVELOPE_LIMIT, Envelope, Refusal)
         except secagg.Refused as refusal:
             self.party.exclude(sender)
             raise Refused(refusal.reason, (sender,)) from None
         unread = isinstance(message, Refusal) and message.round_id == NONE
-        require(message.round_id == self.round_id or unread, "WRONG_ROUND", sender)
+        require(message.round_id == self.round_id or unread, "WRONG_ROUND")
         if isinstance(message, Refusal):
+            if self.phase == "done":
+                return []
             known = {code: reason for reason, code in REASONS.items()}
             self.refused.setdefault(sender, known.get(message.reason, "FAILED"))
             self.party.exclude(sender)
@@ -1020,6 +1062,7 @@ class Server:
     def _addressed(self, effect):
         match effect:
             case ("send" | "chunk" as verb, recipient, body):
+                self.answers = self.answers or self.phase in {"consistency", "unmasking"}
                 return verb, recipient, encode(Envelope(self.round_id, body))
             case ("persist", "unmasking", _, _):
                 self.unmasking = True

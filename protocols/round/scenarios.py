@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 
 from fedprivacy.arithmetic import to_residues
-from fedprivacy.crypto import SigningKey
-from fedprivacy.secagg import SERVER, Cohort
+from fedprivacy.crypto import Checksum, SigningKey
+from fedprivacy.secagg import PROTOCOLS, SERVER, Cohort
 from fedprivacy.secagg.masking.messages import Roster
 from fedprivacy.secagg.plain import PlainInput
 from fedprivacy.secagg.uploads import MaskedChunk, PackedUpload
-from fedprivacy.wire import Digester, digest, encode
+from fedprivacy.wire import digest, encode
 
 SCENARIOS = {}
 VICTIM, OTHER, LAST = "c000", "c001", "c002"
@@ -60,8 +60,8 @@ def bad_for_server(lie, effect, **options):
 def tell(name, lie, effect, *, change=None, plan=None, **options):
     """A negative of one invitation: the honest one with other fields of its plan.
 
-    `plan` changes the plan inside; what follows from it (threshold, modulus) follows, unless
-    `change`, the round plan's own fields, says otherwise.
+    `plan` changes the plan inside; what follows from it (threshold, degree, modulus) follows,
+    unless `change`, the round plan's own fields, says otherwise.
     """
 
     def play(run):
@@ -77,9 +77,11 @@ def tell(name, lie, effect, *, change=None, plan=None, **options):
 
 def following(round_plan, plan):
     changed = msgspec.structs.replace(round_plan, plan=plan)
-    bits = changed.pipeline.modulus_bits(changed.cohort_size)
-    threshold = plan.threshold(changed.cohort_size)
-    return {"plan": plan, "threshold": threshold, "modulus_bits": bits}
+    told = {"plan": plan, "modulus_bits": changed.pipeline.modulus_bits(changed.cohort_size)}
+    if plan.aggregation.protocol in PROTOCOLS:
+        quorum = plan.quorum(changed.cohort_size)
+        told |= {"threshold": quorum.threshold, "degree": quorum.degree}
+    return told
 
 
 def reencoded(name, lie, effect, edit, **options):
@@ -151,18 +153,27 @@ def ok_refused_then_retried(run):
     plan={
         "dataset": {"adjacency": "replace-one"},
         "aggregation": {"protocol": "secagg", "min_clients": 3, "corrupt": 1, "threshold": 3},
-        "update": {"max_units_per_client": 5},
+        "update": {"value_bits": 4, "max_units_per_client": 5},
     },
     policy={
         "dataset": {"id": "ones", "unit": "client", "adjacency": "replace-one"},
         "aggregation": {"protocol": ["secagg"], "min_clients": 3, "corrupt": 1, "threshold": 3},
-        "update": {"clip": 3.0, "max_units_per_client": 5},
+        "update": {"clip": 3.0, "value_bits": 4, "max_units_per_client": 5},
     },
     signed=True,
     records={VICTIM},
 )
 def ok_policy_at_its_floor(run):
     run.play(run.attempt(), until="shares")
+
+
+@ok(
+    "A plan that is ready to lose one of three, and does: as many are left as its threshold and "
+    "its least number of clients ask for.",
+    plan={"aggregation": {"dropout": 1 / 3}},
+)
+def ok_dropout(run):
+    run.play(run.attempt(), drop={"input": {LAST}})
 
 
 @ok(
@@ -272,7 +283,7 @@ def ok_later_directory(run):
 
 @ok(
     "A client that could not read its invitation names no attempt in its refusal, and is out; one "
-    "with a code that nobody registered counts as FAILED.",
+    "with a code that nobody registered counts as FAILED; one after the end counts for nothing.",
     records={SERVER},
     plan={"aggregation": {"threshold": 2}},
     n=4,
@@ -286,6 +297,7 @@ def ok_refusals(run):
     for name in (VICTIM, OTHER):
         run.answer(attempt, name, told[name])
     run.advance(attempt)
+    run.receive(attempt, SERVER, attempt.refusal(24), VICTIM)
 
 
 @ok("The store's rules, one by one, where nothing is refused.", records={VICTIM})
@@ -328,6 +340,16 @@ def bad_envelope_by_client(run):
     attempt = run.attempt()
     told = run.play(attempt, until="shares")
     run.receive(attempt, VICTIM, told[VICTIM], OTHER)
+
+
+@bad(
+    "Another client sends what is no message.",
+    "None: this shows that the sender is checked before the bytes.",
+)
+def bad_noise_by_client(run):
+    attempt = run.attempt()
+    run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+    run.receive(attempt, VICTIM, b"\xff", OTHER)
 
 
 @bad(
@@ -440,6 +462,27 @@ reencoded(
     ONE_READING,
     swap(b"\xa4clip" + CLIP, b"\xa4clip\xca" + struct.pack(">f", 3.0)),
 )
+LONG_NAME = b"\xd9\x41" + b"x" * 65
+reencoded(
+    "bad_plan_long_protocol",
+    "The protocol's name has 65 letters.",
+    "A client's memory.",
+    swap(b"\xa8protocol\xa5plain", b"\xa8protocol" + LONG_NAME),
+)
+reencoded(
+    "bad_plan_long_suite",
+    "The suite's name has 65 letters.",
+    "A client's memory.",
+    swap(
+        b"\xa5suite\xd9\x2ex25519-ed25519-hkdf-sha256-aes256gcm-aes256ctr", b"\xa5suite" + LONG_NAME
+    ),
+)
+reencoded(
+    "bad_plan_dropout",
+    "The plan is ready to lose everybody.",
+    "Sums of nobody.",
+    swap(b"\xa7dropout\xcb" + bytes(8), b"\xa7dropout\xcb" + struct.pack(">d", 1.0)),
+)
 reencoded(
     "bad_plan_clip_zero",
     "The plan clips at zero.",
@@ -465,15 +508,16 @@ def bad_invited_twice(run):
 
 
 @bad(
-    "The envelope of a message that was sent in another attempt.",
-    "What was said in one attempt is heard in another.",
+    "The envelope of a message that was sent in another attempt, then the one that is due.",
+    "What was said in one attempt is heard in another. A late message costs nobody anything: the "
+    "client says nothing, and goes on.",
     signed=True,
 )
 def bad_wrong_round(run):
-    first = run.attempt(1)
-    told = run.play(first, until="shares")
+    late = run.play(run.attempt(1), until="shares")
     second = run.attempt(2)
-    run.receive(second, VICTIM, second.invitation(VICTIM))
+    told = run.play(second, until="shares")
+    run.receive(second, VICTIM, late[VICTIM])
     run.receive(second, VICTIM, told[VICTIM])
 
 
@@ -609,6 +653,24 @@ tell(
     change={"threshold": 3},
 )
 tell(
+    "bad_dropout",
+    "A plan that may lose two of three, and needs two.",
+    "A promise that only an attempt without a result keeps.",
+    plan={"aggregation": {"dropout": 0.5}},
+)
+tell(
+    "bad_degree_of_the_plan",
+    "A plan with a degree, for a protocol on the complete graph.",
+    "A guarantee for a graph that is not there.",
+    plan={"aggregation": {"protocol": "secagg", "degree": 2}},
+)
+tell(
+    "bad_degree",
+    "An attempt with a degree, on the complete graph.",
+    "Fewer neighbours than the guarantee was derived from.",
+    change={"degree": 2},
+)
+tell(
     "bad_modulus_low",
     "A modulus of fewer bits than the bounds imply.",
     "Sums wrap and say something else.",
@@ -686,6 +748,12 @@ below(
     {"aggregation": {"threshold": 3}},
 )
 below("bad_policy_clip", "A larger norm than the client allows.", ASKED, {"update": {"clip": 2.5}})
+below(
+    "bad_policy_value_bits",
+    "Finer values than the client allows.",
+    ASKED,
+    {"update": {"value_bits": 2}},
+)
 below(
     "bad_policy_units",
     "More units than the client allows.",
@@ -766,6 +834,15 @@ def bad_directory_named_unasked(run):
     attempt = run.attempt()
     message = attempt.invitation(VICTIM, changes={"directory": b"d" * 32})
     run.receive(attempt, VICTIM, message)
+
+
+@bad(
+    "The plan has a directory's epoch where identities play no part.",
+    "Clients believe that somebody vouches for others.",
+)
+def bad_directory_epoch_unasked(run):
+    attempt = run.attempt()
+    run.receive(attempt, VICTIM, attempt.invitation(VICTIM, changes={"directory_epoch": 1}))
 
 
 @bad("The invitation brings no directory.", "Clients go on without identities.", signed=True)
@@ -950,6 +1027,12 @@ tell(
     change={"attempt": 3, "threshold": 1},
 )
 tell(
+    "bad_order_quorum_before_degree",
+    "A threshold above the cohort's size, and a degree on the complete graph.",
+    shows("the quorum is checked before the degree is compared"),
+    change={"threshold": 4, "degree": 2},
+)
+tell(
     "bad_order_threshold_before_modulus",
     "Another threshold and another modulus than the plan leads to.",
     shows("the threshold is checked before the modulus"),
@@ -962,10 +1045,13 @@ tell(
     policy={"dataset": {"id": "twos"}, "aggregation": {"protocol": ["secagg"]}},
 )
 tell(
-    "bad_order_adversary_before_numbers",
-    "A weaker setting, and fewer clients, than the client asks for.",
-    shows("the setting is checked before the numbers"),
-    policy={"aggregation": {"adversary": "malicious", "min_clients": 3, "corrupt": 1}},
+    "bad_order_adversary_first",
+    "A weaker setting, and fewer clients, than the client asks for, and another data set.",
+    shows("the setting, which decides whether a directory is asked for, is checked first of these"),
+    policy={
+        "dataset": {"id": "twos"},
+        "aggregation": {"adversary": "malicious", "min_clients": 3, "corrupt": 1},
+    },
 )
 tell(
     "bad_order_clients_before_corrupt",
@@ -1019,45 +1105,55 @@ def bad_order_of_the_store(run):
 
 @bad(
     "A plan below the policy, in an invitation that is for another client.",
-    "None: this shows that the policy is checked before the place.",
+    shows("the place is checked before the policy"),
     policy={"aggregation": {"min_clients": 3}},
 )
-def bad_order_policy_before_place(run):
+def bad_order_place_before_policy(run):
     attempt = run.attempt()
     run.receive(attempt, VICTIM, attempt.invitation(VICTIM, place=attempt.places[OTHER]))
 
 
 @bad(
-    "Another member's place, and a directory that nobody signed.",
-    "None: this shows that the place is checked before the directory.",
-    signed=True,
+    "Another member's place, and another broadcast.",
+    shows("the place is checked before the broadcast"),
 )
-def bad_order_place_before_directory(run):
+def bad_order_place_before_broadcast(run):
     attempt = run.attempt()
-    message = attempt.invitation(VICTIM, directory=b"", place=attempt.places[OTHER])
-    run.receive(attempt, VICTIM, message)
+    place = attempt.places[OTHER]
+    run.receive(attempt, VICTIM, attempt.invitation(VICTIM, broadcast=b"another", place=place))
 
 
 @bad(
-    "A directory that leaves the client out, and another broadcast.",
-    "None: this shows that the directory is checked, and remembered, before the broadcast.",
+    "Another broadcast, and a directory that leaves the client out.",
+    shows("the broadcast is checked before a directory is checked and remembered"),
     signed=True,
     unenrolled={VICTIM},
 )
-def bad_order_directory_before_broadcast(run):
+def bad_order_broadcast_before_directory(run):
     attempt = run.attempt()
     run.receive(attempt, VICTIM, attempt.invitation(VICTIM, broadcast=b"another model"))
 
 
 @bad(
-    "An attempt that was begun, with another broadcast.",
-    "None: this shows that the store is asked last.",
+    "A directory that leaves the client out, and a plan below the policy.",
+    shows("a floor is told to nobody without a directory that has the client"),
+    signed=True,
+    unenrolled={VICTIM},
+    policy={"aggregation": {"min_clients": 3}},
 )
-def bad_order_broadcast_before_store(run):
-    attempt = run.attempt()
+def bad_order_directory_before_policy(run):
+    told_directory(run, run.sign_directory())
+
+
+@bad(
+    "An attempt that was begun, with a plan below the policy.",
+    shows("what was begun is told last"),
+    policy={"aggregation": {"min_clients": 3}},
+)
+def bad_order_policy_before_store(run):
+    run.store(VICTIM, "begin", run_id=OTHER_RUN, round=1, attempt=1, terms=b"t" * 32)
+    attempt = run.attempt(run_id=OTHER_RUN)
     run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
-    again = run.attempt()
-    run.receive(again, VICTIM, again.invitation(VICTIM, broadcast=b"another model"))
 
 
 # ------------------------------------------------------------------ what the store refuses
@@ -1318,18 +1414,35 @@ def bad_server_stranger(run):
 
 @bad_for_server(
     "Somebody who is not of the cohort, and not to be understood.",
-    "None: nobody in the attempt is put out.",
+    "None: this shows that the sender is checked before the bytes.",
 )
 def bad_server_stranger_malformed(run):
     heard(run, b"\xff", sender="c009", honest=run.names)
 
 
+@bad_for_server(
+    "Somebody who is not of the cohort refuses.",
+    "A record that names people who were not asked.",
+)
+def bad_server_stranger_refuses(run):
+    heard(run, run.attempt().refusal(24), sender="c009", honest=run.names)
+
+
+@bad_for_server(
+    "A client that has refused sends an input all the same.",
+    "A client that is out comes back in.",
+)
+def bad_server_after_a_refusal(run):
+    attempt = run.attempt()
+    heard(run, attempt.refusal(24), upload(attempt, [0, 0, 0, 0, 1])[0])
+
+
 def upload(attempt, values):
     """The envelopes in which a client of the plain protocol sends these integers."""
-    packed = PackedUpload(attempt.plan.modulus_bits)
+    packed = PackedUpload(attempt.plan.sum_plan(), attempt.places[OTHER].index)
     vector = np.array(values, dtype=np.int64)
     chunk = packed.chunk(to_residues(vector, attempt.plan.modulus_bits))
-    return attempt.envelope(chunk), attempt.envelope(encode(PlainInput(packed.digest())))
+    return attempt.envelope(chunk), attempt.envelope(encode(PlainInput(packed.checksum())))
 
 
 @bad_for_server(
@@ -1357,10 +1470,10 @@ def bad_server_two_chunks(run):
     heard(run, upload(attempt, [0] * 5)[0], attempt.envelope(encode(MaskedChunk(1, b"\0\0\0\0"))))
 
 
-@bad_for_server("Another digest than the upload's.", "An upload that was cut on its way.")
-def bad_server_digest(run):
+@bad_for_server("Another checksum than the upload's.", "An upload that was cut on its way.")
+def bad_server_checksum(run):
     attempt = run.attempt()
-    closing = attempt.envelope(encode(PlainInput(digest("x"))))
+    closing = attempt.envelope(encode(PlainInput(bytes(16))))
     heard(run, upload(attempt, [0] * 5)[0], closing)
 
 
@@ -1371,10 +1484,10 @@ def bad_server_digest(run):
 def bad_server_padding(run):
     attempt = run.attempt()
     data = bytes(3) + b"\x80"  # five values of five bits
-    digester = Digester("upload")
-    digester.update(data)
+    checksum = Checksum(digest("upload", attempt.plan.round_id), attempt.places[OTHER].index)
+    checksum.update(data)
     chunk = attempt.envelope(encode(MaskedChunk(0, data)))
-    heard(run, chunk, attempt.envelope(encode(PlainInput(digester.digest()))))
+    heard(run, chunk, attempt.envelope(encode(PlainInput(checksum.value()))))
 
 
 @bad_for_server("A second input.", "A client counts twice.")

@@ -39,7 +39,7 @@ def test_who_is_not_enrolled_has_no_key(absent):
 
 
 def test_the_digest_names_all_of_it():
-    assert HONEST.digest() == digest("directory", encode(HONEST))
+    assert HONEST.digest() == digest("directory-hash", encode(HONEST))
     others = [
         Directory.sign(4, ENTRIES, AUTHORITY),
         Directory.sign(3, ENTRIES[1:], AUTHORITY),

@@ -48,7 +48,7 @@ def test_an_authority_for_whom_anybody_can_sign_is_not_pinned(store):
 def test_directories_only_move_forwards(store):
     store.observe_directory(3, b"three")
     store.observe_directory(3, b"three")
-    refused(Reason.DIRECTORY_MISMATCH, store.observe_directory, 3, b"another")
+    refused(Reason.DIRECTORY_EQUIVOCATED, store.observe_directory, 3, b"another")
     refused(Reason.DIRECTORY_STALE, store.observe_directory, 2, b"two")
     refused(Reason.DIRECTORY_STALE, store.observe_directory, 2, b"three")
     store.observe_directory(7, b"seven")
@@ -141,7 +141,7 @@ def test_a_refused_answer_may_be_given_otherwise(store):
 def test_a_receipt_is_kept_and_never_rewritten(store):
     store.record_receipt(RUN, 1, b"head")
     store.record_receipt(RUN, 1, b"head")
-    refused(Reason.DIGEST, store.record_receipt, RUN, 1, b"other")
+    refused(Reason.RECEIPT_CHANGED, store.record_receipt, RUN, 1, b"other")
     store.record_receipt(RUN, 2, b"other")
 
 
@@ -171,7 +171,7 @@ def test_everything_is_there_when_the_store_is_opened_again(path):
         refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
         refused(Reason.ANSWERED, store.mark_answered, RUN, 1, 2, OTHER_CAST, ["x"], 0)
         refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, RUN, 2, 1, CAST, ["a", "b"], 2)
-        refused(Reason.DIGEST, store.record_receipt, RUN, 1, b"other")
+        refused(Reason.RECEIPT_CHANGED, store.record_receipt, RUN, 1, b"other")
 
 
 def test_commits_are_synced_to_the_folder_too(path):

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from fedprivacy.errors import PeerError, PolicyRefused, Reason
-from fedprivacy.rounds import Envelope
+from fedprivacy.rounds import ClientPolicy, Envelope
+from fedprivacy.rounds.policy import AggregationFloor, Requirements
 from fedprivacy.secagg import SERVER
 from fedprivacy.secagg.masking.messages import SealedShares
 from fedprivacy.transport import Delivery
@@ -16,6 +17,7 @@ from sumdrive import CURIOUS, MALICIOUS, MASKED, PLAIN, PLUS_SEMI, SETTINGS
 
 ANY = 1 << 30
 SIGNED = {MALICIOUS: "consistency-signature", PLUS_SEMI: "inclusion-signatures"}
+NO_FLOORS = AggregationFloor(min_clients=2, corrupt=0)
 
 
 def sent(transcript, tag):
@@ -61,8 +63,8 @@ def test_a_dealer_whose_boxes_do_not_open_is_left_out_of_the_second_attempt(sett
         assert first.error.reason is Reason.SHARE_UNOPENED
         assert first.error.culprits == ("c003",)
         assert first.phases[-1].phase == "input"
-        # Nobody had signed, and nobody was asked to unmask: all others may answer at the second.
-        assert not first.unmasking_requested
+        # Nobody was asked to sign or to unmask: all others may answer at the second.
+        assert not first.answers_requested
         assert not first.failed
         assert second.survivors == tuple(n for n in house.names if n != "c003")
         house.assert_exact(second)
@@ -123,6 +125,9 @@ def test_nobody_answers_at_two_attempts(setting, phase):
     with house_of(setting, attempts=2) as house:
         first = house.drive(1, 1, channel=lose, transcript=passed).run()
         assert first.error.reason is Reason.TOO_FEW
+        # What tells a coordinator that a second attempt is in vain.
+        assert first.answers_requested == (phase in {"consistency", "unmasking"})
+        assert first.unmasking_requested == (phase == "unmasking")
         second = house.drive(1, 2, transcript=passed).run()
         for tag in (*SIGNED.values(), "unmask-shares"):
             answers = sent(passed, tag)
@@ -218,7 +223,7 @@ def test_every_threshold_of_the_rule_survives_as_many_losses_as_it_says():
         if corrupt + 2 > clients - 2:
             continue
         plan = make_plan(min_clients=max(2, corrupt + 2), corrupt=corrupt)
-        policy = make_policy(floor=2)
+        policy = ClientPolicy(require=Requirements(aggregation=NO_FLOORS))
         threshold = (clients + corrupt) // 2 + 1
         for lost in (clients - threshold, clients - threshold + 1):
             gone = {f"c{i:03}" for i in range(lost)}

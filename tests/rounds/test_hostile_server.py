@@ -63,6 +63,12 @@ class Watched:
     def __exit__(self, *_):
         self.store.close()
 
+    def assert_goes_on(self, stage):
+        """The rest of the honest round is answered, to its end."""
+        for message in self.asked[stage:]:
+            assert list(self.client.receive(SERVER, message))
+        assert self.client._party.phase is ClientPhase.ENDED
+
     def assert_dead(self):
         for message in self.asked:
             with pytest.raises(PeerError) as caught:
@@ -98,10 +104,17 @@ def pulled(effects):
 
 
 def refused(watched, sender, message):
-    """What the message raised; that a refusal with its reason went out before. Or None."""
+    """What the message raised; that a refusal with its reason went out before. Or None.
+
+    Before what is only late, nothing goes out.
+    """
     effects, error = pulled(watched.client.receive(sender, message))
     if error is not None:
         assert isinstance(error, PeerError | PolicyRefused)
+        assert watched.client.has_left == (error.reason is not Reason.WRONG_ROUND)
+        if error.reason is Reason.WRONG_ROUND:
+            assert not effects
+            return error
         assert isinstance(effects[-1], Send)
         assert effects[-1].recipient == SERVER
         told = decode(Refusal, effects[-1].message, limit=ANY)
@@ -139,10 +152,12 @@ def test_any_bytes_are_answered_or_refused_for_good(setting):
             st.sampled_from([SERVER, SERVER, SERVER, "c000", ME, ""]), label="sender"
         )
         with Watched(setting, stage) as watched:
-            if refused(watched, sender, message) is not None:
+            error = refused(watched, sender, message)
+            assert sender == SERVER or error.reason is Reason.UNKNOWN_SENDER
+            if watched.client.has_left:
                 watched.assert_dead()
-            else:
-                assert sender == SERVER
+            elif error is not None:
+                watched.assert_goes_on(stage)
 
     tell()
 
@@ -160,13 +175,25 @@ def test_the_honest_messages_end_well(setting):
 
 @pytest.mark.parametrize("setting", MASKED, ids=str)
 @pytest.mark.parametrize("stage", range(1, 5))
-def test_an_envelope_of_another_attempt_ends_the_client(setting, stage):
+def test_an_envelope_of_another_attempt_changes_nothing(setting, stage):
     _, asked, _ = recorded(setting)
     stage = min(stage, len(asked) - 1)
     with Watched(setting, stage) as watched:
         body = decode(Envelope, asked[stage], limit=ANY).body
         error = refused(watched, SERVER, encode(Envelope(b"x" * 32, body)))
         assert error.reason is Reason.WRONG_ROUND
+        assert not error.culprits
+        watched.assert_goes_on(stage)
+
+
+@pytest.mark.parametrize("setting", MASKED, ids=str)
+@pytest.mark.parametrize("message", [b"\xc1", b"", None], ids=["noise", "nothing", "honest"])
+@pytest.mark.parametrize("stage", [0, 1])
+def test_the_sender_is_checked_before_the_bytes(setting, message, stage):
+    _, asked, _ = recorded(setting)
+    with Watched(setting, stage) as watched:
+        told = asked[stage] if message is None else message
+        assert refused(watched, "c000", told).reason is Reason.UNKNOWN_SENDER
         watched.assert_dead()
 
 
@@ -295,7 +322,7 @@ def test_a_nan_cannot_stand_for_another_nan():
         (("directory",), b"\x01" * 32, Reason.DIRECTORY_MISMATCH),
         (("directory_epoch",), 2, Reason.DIRECTORY_MISMATCH),
         (("plan", "aggregation", "protocol"), "plain", Reason.PLAN),
-        (("plan", "aggregation", "min_clients"), 2, Reason.QUORUM),
+        (("plan", "aggregation", "min_clients"), 2, Reason.POLICY_COHORT),
         (("plan", "aggregation", "corrupt"), 4, Reason.QUORUM),
     ],
     ids=str,
@@ -303,14 +330,18 @@ def test_a_nan_cannot_stand_for_another_nan():
 def test_reasons_of_refused_plans(path, value, reason):
     with Watched(MALICIOUS, 0) as watched:
         error = refused(watched, SERVER, invitation_with(MALICIOUS, path, value))
-        assert error.reason in {reason, Reason.POLICY_COHORT}
+        assert error.reason is reason
         watched.assert_dead()
 
 
 def test_a_curious_plan_with_a_directory_is_refused():
     consortium, asked, _ = recorded(CURIOUS)
     invitation = decode(Invitation, asked[0], limit=ANY)
-    changed = msgspec.structs.replace(invitation, directory=b"something")
-    with Watched(CURIOUS, 0) as watched:
-        assert refused(watched, SERVER, encode(changed)).reason is Reason.PLAN
+    for changed in (
+        encode(msgspec.structs.replace(invitation, directory=b"something")),
+        invitation_with(CURIOUS, ("directory",), b"d" * 32),
+        invitation_with(CURIOUS, ("directory_epoch",), 1),
+    ):
+        with Watched(CURIOUS, 0) as watched:
+            assert refused(watched, SERVER, changed).reason is Reason.PLAN
     assert consortium.round_plan().run_id == RUN_ID

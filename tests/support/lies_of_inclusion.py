@@ -55,7 +55,7 @@ def a_survivor_from_across_the_ring(honest):
     if honest:
         return honest_ring()
     table, script = ring_with_inputs(honest)
-    far = sorted(set(script.ring) - {"c0", *script.around("c0")})[0]
+    far = min(set(script.ring) - {"c0", *script.around("c0")})
     told = {script.index(n) for n in ("c0", far, *script.around("c0")[:3])}
     script.say_survivors("c0", m.SurvivorSet(tuple(sorted(told))), told)
     return table.told(won=script.signatures)

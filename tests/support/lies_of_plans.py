@@ -198,7 +198,7 @@ def directory_that_was_replaced(honest):
     return script.finish() if honest else table.told(won=script.adverts)
 
 
-@lie(Reason.DIRECTORY_MISMATCH)
+@lie(Reason.DIRECTORY_EQUIVOCATED)
 def second_directory_for_one_epoch(honest):
     """A directory of an epoch that clients know with another content."""
     table = Table()

@@ -15,7 +15,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("numpy", "msgspec", "sqlalchemy", "sqlalchemy.dialects.sqlite", "cryptography.x509")
+HEAVY = ("numpy", "msgspec", "scipy.special", "sqlalchemy", "sqlalchemy.dialects.sqlite")
+HEAVY += ("cryptography.x509",)
 
 
 def load():

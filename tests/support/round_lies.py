@@ -13,6 +13,7 @@ from round_sides import package_plan, reference, vector_of, verdict
 
 # ------------------------------------------------------------------ plans and policies
 
+COMPLETE = [name for name, protocol in PROTOCOLS.items() if not protocol.sparse]
 CHANGES = {
     "version": st.sampled_from([1, 1, 1, 2]),
     "attempt": st.integers(1, 4),
@@ -20,18 +21,22 @@ CHANGES = {
     "length": st.sampled_from([1, 4, 1 << 32, (1 << 32) + 1]),
     "clip": st.sampled_from([3.0, 3.0, 2.0, 0.0, -1.0, 1e-101, 1e101, math.inf, math.nan]),
     "threshold": st.integers(1, 9),
+    "degree": st.sampled_from([0, 0, 2]),
     "modulus_bits": st.integers(1, 62),
     "committee_root": st.sampled_from([bytes(32)] * 3 + [b"c" * 32]),
     "ledger_head": st.sampled_from([bytes(32)] * 3 + [b"l" * 32]),
 }
 RULES = {
     "aggregation": {
-        "protocol": st.sampled_from([*PROTOCOLS, "telepathy"]),
+        # The rules of a ring stand, and are compared, in protocols/secagg-plus.
+        "protocol": st.sampled_from([*COMPLETE, "telepathy"]),
         "suite": st.sampled_from([next(iter(reference.SUITES))] * 4 + ["rot13"]),
         "adversary": st.sampled_from([a.value for a in Adversary]),
         "min_clients": st.integers(1, 9),
         "corrupt": st.integers(0, 4),
         "threshold": st.integers(0, 9),
+        "degree": st.sampled_from([0, 0, 2]),
+        "dropout": st.floats(0.0, 1.0, exclude_max=True) | st.sampled_from([1 / 3, 0.2, 0.7]),
         "attempts": st.integers(1, 4),
     },
     "update": {
@@ -61,6 +66,7 @@ WANTED = {
     },
     "update": {
         "clip": st.sampled_from([0.0, 2.5, 3.0]),
+        "value_bits": st.sampled_from([0, 2, 3]),
         "max_units_per_client": st.sampled_from([0, 2]),
     },
 }
@@ -70,6 +76,7 @@ CURIOUS_POLICY = {
     "protocol": ["plain", "secagg"],
     "adversary": "honest-but-curious",
     "min_clients": 2,
+    "corrupt": 0,
 }
 """A policy's `[aggregation]` that the vectors' plans are not below."""
 
@@ -81,7 +88,7 @@ def few_of(fields, most=2):
 
 
 def told_plan(changes, rules, follows):
-    """A round plan with these changes; its threshold and modulus follow from them, or do not."""
+    """A round plan with these changes; what is derived follows from them, or does not."""
     attempt = vector_of("ok_masked_signed")["attempts"][0]
     plan = msgspec.to_builtins(package_plan(attempt["round_plan"]).plan)
     for section, values in rules.items():
@@ -91,11 +98,14 @@ def told_plan(changes, rules, follows):
     )
     if not follows:
         return told
-    threshold = told.plan.threshold(told.cohort_size)
     theirs = reference.RoundPlan.read(reference.unpack(encode(told)))
     bits = verdict(lambda: reference.Pipeline(theirs).modulus_bits(told.cohort_size))
     bits = bits if isinstance(bits, int) else 1
-    return msgspec.structs.replace(told, threshold=threshold, modulus_bits=bits)
+    derived = {"modulus_bits": bits}
+    if told.plan.aggregation.protocol in COMPLETE:
+        quorum = told.plan.quorum(told.cohort_size)
+        derived |= {"threshold": quorum.threshold, "degree": quorum.degree}
+    return msgspec.structs.replace(told, **derived)
 
 
 # ------------------------------------------------------------------ invitations

@@ -18,6 +18,7 @@ import numpy as np
 from fedprivacy.crypto import Directory, Identity, SigningKey
 from fedprivacy.errors import ConfigurationError, PeerError, PolicyRefused, Reason
 from fedprivacy.ledger import ClientStore
+from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import ClientPolicy, Plan, RoundClient, RoundPlan, RoundServer
 from fedprivacy.rounds.policy import Requirements
 from fedprivacy.secagg import SERVER, Aborted, Cohort, Done, Persist, Send, SendChunk
@@ -108,7 +109,7 @@ def read_operation(operation):
     after = ("after",) if operation["party"] == SERVER else ()
     only(operation, "operation", "party", "expect", *given, *after, optional=("refused",))
     if after:
-        only(operation["after"], "phase", "waiting", "refused", "unmasking")
+        only(operation["after"], "phase", "waiting", "refused", "answers", "unmasking")
     if "refused" in operation:
         only(operation["refused"], *REFUSAL)
     for effect in operation["expect"]:
@@ -381,7 +382,8 @@ class PackageServer:
         data = bytes.fromhex(attempt["directory"])
         directory = Directory.decode(data) if data else None
         broadcast = bytes.fromhex(attempt["broadcast"])
-        self.server = RoundServer(plan, cohort, directory, broadcast)
+        rng = InsecureTestRng(b"no protocol of these vectors draws a graph")
+        self.server = RoundServer(plan, cohort, directory, broadcast, rng=rng)
 
     def invite(self, members):
         return pulled(self.server.invite(members))
@@ -397,6 +399,7 @@ class PackageServer:
             "phase": self.server.phase,
             "waiting": sorted(self.server.waiting_for),
             "refused": {c: reason.name for c, reason in self.server.refused.items()},
+            "answers": self.server.answers_requested,
             "unmasking": self.server.unmasking_requested,
         }
 
@@ -512,6 +515,7 @@ class ReferenceServer:
             "phase": self.server.phase,
             "waiting": self.server.waiting_for(),
             "refused": self.server.refused,
+            "answers": self.server.answers,
             "unmasking": self.server.unmasking,
         }
 

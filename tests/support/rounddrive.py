@@ -47,6 +47,7 @@ schema = "fedprivacy/policy/1"
 protocol = ["{protocol}"]
 adversary = "{adversary}"
 min_clients = {floor}
+corrupt = 0
 """
 
 
@@ -206,7 +207,7 @@ class Consortium:
             drive = self.drive(number, attempt, **hooks)
             outcome = drive.run([name for name in self.names if name not in out])
             outcomes.append(outcome)
-            if outcome.aggregate is not None or outcome.unmasking_requested:
+            if outcome.aggregate is not None or outcome.answers_requested:
                 break
             out |= {*outcome.refused, *outcome.excluded, *outcome.error.culprits}
         return outcomes

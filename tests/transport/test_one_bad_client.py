@@ -124,8 +124,8 @@ def test_a_refusal_in_the_middle_takes_its_client_out(setting):
             assert set(outcome.excluded) <= {"c002"}
 
 
-def test_messages_of_another_attempt_cost_their_sender_nothing_but_that_message():
-    """Every message of attempt 1, played again in attempt 2 by its own sender."""
+def test_messages_of_another_attempt_cost_nobody_anything():
+    """Every envelope of attempt 1, played again in attempt 2 by its own sender."""
     first = Transcript()
     with Consortium(plan=make_plan(attempts=3)) as house:
         lost = {"c002", "c003", "c004"}
@@ -137,15 +137,38 @@ def test_messages_of_another_attempt_cost_their_sender_nothing_but_that_message(
         assert house.drive(1, 1, channel=lose, transcript=first).run().error
         old = {}
         for entry in first.entries:
-            if entry.recipient == SERVER:
-                old.setdefault(entry.sender, []).append(entry.message)
+            if b"envelope" in entry.message[:10]:
+                way = entry.sender, entry.recipient
+                old.setdefault(way, []).append(entry.message)
+        assert {way[0] for way in old} == {SERVER, *house.names}
 
         def replay(delivery):
-            stale = old.pop(delivery.sender, [])
-            again = [Delivery(delivery.sender, SERVER, delivery.phase, m) for m in stale]
+            way = delivery.sender, delivery.recipient
+            # A client has first to accept its plan.
+            stale = () if b"invitation" in delivery.message[:12] else old.pop(way, ())
+            again = [Delivery(*way, delivery.phase, m) for m in stale]
             return [*again, delivery]
 
         outcome = house.drive(1, 2, channel=replay).run()
         house.assert_exact(outcome)
         assert outcome.survivors == house.names
-        assert {e.reason for e in outcome.excluded.values()} <= {Reason.WRONG_ROUND}
+        assert not old
+        assert not outcome.excluded
+        assert not outcome.refused
+        assert not outcome.failed
+
+
+def test_a_stranger_is_named_and_changes_nothing():
+    """Whatever it sends: noise, a refusal, an honest message of another."""
+    with Consortium() as house:
+        refusal = encode(Refusal(house.round_plan().round_id, Reason.FAILED.value))
+
+        def intrude(delivery):
+            more = () if delivery.sender == SERVER else (b"\xc1", refusal, delivery.message)
+            return [*(Delivery("c099", SERVER, delivery.phase, m) for m in more), delivery]
+
+        outcome = house.drive(channel=intrude).run()
+        house.assert_exact(outcome)
+        assert outcome.survivors == house.names
+        assert not outcome.refused
+        assert {n: e.reason for n, e in outcome.excluded.items()} == {"c099": Reason.UNKNOWN_SENDER}
