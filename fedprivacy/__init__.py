@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from fedprivacy.ledger.client_store import ClientStore
     from fedprivacy.rounds import ClientPolicy, Guarantee, Plan, RoundPlan, RunRecord
-    from fedprivacy.secagg import Plain, SecAgg
+    from fedprivacy.secagg import Plain, SecAgg, SecAggPlus
     from fedprivacy.vector.fixedpoint import FixedPoint, Weigh
     from fedprivacy.vector.pipeline import Pipeline
     from fedprivacy.wire import Transcript
@@ -57,6 +57,7 @@ __all__ = [
     "RoundPlan",
     "RunRecord",
     "SecAgg",
+    "SecAggPlus",
     "Transcript",
     "Weigh",
     "__version__",
@@ -79,7 +80,7 @@ _ROOMS = {
     ),
     "fedprivacy.ledger.client_store": ("ClientStore",),
     "fedprivacy.rounds": ("ClientPolicy", "Guarantee", "Plan", "RoundPlan", "RunRecord"),
-    "fedprivacy.secagg": ("Plain", "SecAgg"),
+    "fedprivacy.secagg": ("Plain", "SecAgg", "SecAggPlus"),
     "fedprivacy.vector.fixedpoint": ("FixedPoint", "Weigh"),
     "fedprivacy.vector.pipeline": ("Pipeline",),
     "fedprivacy.wire": ("Transcript",),

@@ -74,10 +74,15 @@ class Keystream:
     Bonawitz et al., CCS 2017, section 3 ("PRG").
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, start: int = 0) -> None:
+        """`start` is the first byte that is given, a multiple of 16."""
         if len(key) != SEED_BYTES:
             raise ValueError(f"a keystream's key has {SEED_BYTES} bytes, not {len(key)}")
-        self._encryptor: Any = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        block, inside = divmod(start, 16)
+        if inside or start < 0:
+            raise ValueError(f"a keystream cannot start at byte {start}: at multiples of 16")
+        counter = block.to_bytes(16, "big")
+        self._encryptor: Any = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
 
     def read(self, count: int) -> bytes:
         """The next `count` bytes."""

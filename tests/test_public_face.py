@@ -33,6 +33,7 @@ SNAPSHOT = [
     "RoundPlan",
     "RunRecord",
     "SecAgg",
+    "SecAggPlus",
     "Transcript",
     "Weigh",
     "__version__",

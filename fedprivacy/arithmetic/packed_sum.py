@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic.packing import WHOLE, pack, packed_size, unpack
+from fedprivacy.arithmetic.packing import WHOLE, packed_size, unpack
 from fedprivacy.arithmetic.residues import check_bits, from_residues
 
 __all__ = ["RUN_VALUES", "PackedSum"]
@@ -15,7 +15,7 @@ __all__ = ["RUN_VALUES", "PackedSum"]
 RUN_VALUES = 64
 """Values after which a packed vector of any width is at the end of a 64-bit word."""
 
-_BLOCK_RUNS = 256  # runs at a time: some words of each operand stay in the cache
+_BLOCK_RUNS = 1024  # runs at a time: some words of each operand stay in the cache
 
 _Words = NDArray[np.uint64]
 
@@ -53,18 +53,23 @@ class PackedSum:
             return
         self._lanes.add(total, more)
 
+    def packed(self, part: slice) -> bytes:
+        """The packed sums of a slice from a multiple of `RUN_VALUES` to another, or to the end."""
+        return self._bytes(part.start, part.stop).tobytes()
+
+    def replace(self, start: int, data: bytes) -> None:
+        """Put packed values in the place of the sums from `start` on, as in `packed`."""
+        stop = start + len(data) * 8 // self.bits
+        self._bytes(start, min(stop, self._length))[:] = np.frombuffer(data, dtype=np.uint8)
+
+    def _bytes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        first = start // RUN_VALUES * self.bits * 8
+        return self._words.view(np.uint8)[first : first + packed_size(stop - start, self.bits)]
+
     def residues(self, start: int, stop: int) -> NDArray[Any]:
         """`(stop - start,)` sums in [0, 2**bits), from a multiple of `RUN_VALUES` on."""
         end = min(-(-stop // RUN_VALUES) * RUN_VALUES, self._length)
-        first = start // RUN_VALUES * self.bits * 8
-        data = self._words.view(np.uint8)[first : first + packed_size(end - start, self.bits)]
-        return unpack(data.data, end - start, self.bits)[: stop - start]
-
-    def replace(self, start: int, values: NDArray[Any]) -> None:
-        """Put residues in the place of the sums from `start` on, in runs or up to the end."""
-        data = pack(values, self.bits)
-        first = start // RUN_VALUES * self.bits * 8
-        self._words.view(np.uint8)[first : first + len(data)] = np.frombuffer(data, dtype=np.uint8)
+        return unpack(self._bytes(start, end).data, end - start, self.bits)[: stop - start]
 
     def __getitem__(self, part: slice) -> NDArray[np.int64]:
         start, stop, step = part.indices(self._length)
@@ -82,7 +87,7 @@ class PackedSum:
 
 
 class _Lanes:
-    """Adds words of packed values to others, with room for what it makes on the way."""
+    """Adds words of packed values to others."""
 
     def __init__(self, bits: int) -> None:
         run = sum(1 << (i * bits + bits - 1) for i in range(RUN_VALUES))
@@ -90,7 +95,8 @@ class _Lanes:
         self._tops = np.tile(words, _BLOCK_RUNS)
         """The top bit of each value in a block of runs."""
         self._rest = ~self._tops
-        self._low, self._sum = np.empty_like(self._tops), np.empty_like(self._tops)
+        # Room for what is made on the way: fresh memory would cost as much.
+        self._scratch = np.empty((2, len(self._tops)), dtype=np.uint64)
 
     def add(self, total: _Words, more: _Words) -> None:
         """Add in place; both begin with a run and end with one, or with the vector."""
@@ -101,7 +107,7 @@ class _Lanes:
     def _add_block(self, total: _Words, more: _Words) -> None:
         count = len(total)
         tops, rest = self._tops[:count], self._rest[:count]
-        low, added = self._low[:count], self._sum[:count]
+        low, added = self._scratch[0, :count], self._scratch[1, :count]
         np.bitwise_and(total, rest, out=low)
         np.bitwise_and(more, rest, out=added)
         added += low

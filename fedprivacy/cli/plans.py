@@ -8,17 +8,24 @@ from typing import Annotated
 
 import typer
 
+from fedprivacy.errors import ConfigurationError
+
 __all__ = ["EXAMPLES", "plan"]
 
 EXAMPLES = (
     "fedprivacy plan examples/hospitals/privacy.toml --clients 20 --length 31",
     "fedprivacy plan privacy.toml --policy client.toml && echo accepted",
+    "fedprivacy plan --clients 1000 --corrupt 0.05 --dropout 0.1 --adversary semi-malicious",
+    "fedprivacy plan --clients 200 --corrupt 10 --adversary malicious --json",
 )
 _LENGTH = 1_000_000
+_MOST_CLIENTS = 1_000_000
 
 
 def plan(
-    path: Annotated[Path, typer.Argument(metavar="PRIVACY.toml", show_default=False)],
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[PRIVACY.toml]", show_default=False)
+    ] = None,
     *,
     policy: Annotated[
         Path | None,
@@ -29,26 +36,86 @@ def plan(
         typer.Option(
             "--clients",
             min=1,
-            max=1_000_000,
+            max=_MOST_CLIENTS,
             metavar="N",
-            help="The cohort. By default the fewest whom the plan allows.",
+            help="The cohort. With a file, by default the fewest whom the plan allows.",
         ),
     ] = None,
     length: Annotated[
         int, typer.Option("--length", min=1, metavar="N", help="Parameters in one update.")
     ] = _LENGTH,
+    corrupt: Annotated[
+        str | None,
+        typer.Option(
+            "--corrupt",
+            metavar="N|RATE",
+            help="Without a file: clients in league with the server, 50 or 0.05.",
+        ),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            "--dropout", metavar="RATE", help="Without a file: the share that may be lost."
+        ),
+    ] = None,
+    adversary: Annotated[
+        str | None,
+        typer.Option(
+            "--adversary",
+            metavar="NAME",
+            help="Without a file: honest-but-curious, semi-malicious or malicious (as it is when "
+            "left out).",
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits",
+            min=2,
+            max=32,
+            metavar="N",
+            help="Without a file: bits of a value before it is summed; 16 when left out.",
+        ),
+    ] = None,
+    min_clients: Annotated[
+        int | None,
+        typer.Option(
+            "--min-clients",
+            min=2,
+            metavar="N",
+            help="Without a file: the fewest in a sum; two more than the corrupt when left out.",
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol", metavar="NAME", help="Without a file: one by name; auto when left out."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what a plan guarantees and costs, without running it.
 
-    With a policy it says, too, whether that client accepts the plan; if not, it exits with 3.
+    The plan is a file, or made from figures. With a policy it says, too, whether that client
+    accepts the plan; if not, it exits with 3.
     """
     from fedprivacy.cli.consoles import show
+    from fedprivacy.cli.figures import Figures
     from fedprivacy.reporting.plan_report import PlanReport
     from fedprivacy.rounds import ClientPolicy, Plan
+    from fedprivacy.rounds.auto import settle
     from fedprivacy.rounds.quorum import fewest_clients
 
-    read = Plan.from_toml(path)
+    figures = Figures(corrupt, dropout, adversary, bits, min_clients, protocol)
+    if path is None:
+        if policy is not None:
+            raise ConfigurationError("--policy holds against a plan in a file: name one")
+        if clients is None:
+            raise ConfigurationError("give a plan's file, or the cohort: --clients N")
+        read = figures.plan(clients)
+    else:
+        figures.check_none(path)
+        read = Plan.from_toml(path)
     asked = None if policy is None else ClientPolicy.from_toml(policy)
     cohort = fewest_clients(read.aggregation) if clients is None else clients
     report = PlanReport.of(read, clients=cohort, length=length, policy=asked)
@@ -57,4 +124,5 @@ def plan(
     else:
         show(report.parts())
     if asked is not None:
-        asked.check(read, threshold=read.quorum(cohort).threshold, cohort=cohort)
+        settled = settle(read, cohort).plan
+        asked.check(settled, threshold=settled.quorum(cohort).threshold, cohort=cohort)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ __all__ = ["DEMO_EXAMPLES", "RUN_EXAMPLES", "demo", "run"]
 
 RUN_EXAMPLES = (
     "fedprivacy run examples/hospitals/job.toml",
+    "fedprivacy run examples/hospitals/job.toml --protocol secagg+",
     "fedprivacy run examples/hospitals/job.toml --protocol plain --seed 2",
     "fedprivacy run job.toml --json | jq .simulation_only",
 )
@@ -70,6 +72,8 @@ def run(
         wanted = wanted.with_protocol(protocol)
     if seed is not None:
         wanted = wanted.with_seed(seed)
+    for remark in _remarks(wanted, protocol):
+        accompanying().print(remark, soft_wrap=True)
     record, folder = _simulate(wanted, out)
     if as_json:
         sys.stdout.write(record.to_json())
@@ -97,6 +101,17 @@ def demo(
 
     job = shipped_path("examples/hospitals/job.toml")
     run(job, protocol=protocol, seed=seed, out=out, as_json=as_json)
+
+
+def _remarks(job: Job, protocol: str | None) -> Iterator[str]:
+    """What a reader must know of the protocol that was chosen, a line each."""
+    from fedprivacy.rounds.guarantee import defends_against
+
+    if job.why:
+        yield job.why
+    if protocol is not None:
+        rules = job.plan.aggregation
+        yield f"protocol = {rules.protocol}: {defends_against(rules)}"
 
 
 def _simulate(job: Job, out: Path) -> tuple[RunRecord, Path]:

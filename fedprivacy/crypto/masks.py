@@ -16,7 +16,7 @@ _CHUNK_BYTES = 1 << 16  # keystream at a time: it is added while it lies in the 
 
 
 class MaskStream:
-    """The mask of one 32-byte seed, consumed once, from the first coordinate to the last.
+    """The mask of one 32-byte seed, consumed once, from coordinate `start` (of 16) to the last.
 
     The mask of a coordinate is the next little-endian word of the AES-256-CTR keystream, of the
     width of `word_dtype(bits)`. Sums wrap at the word; the caller reduces them mod 2**bits at the
@@ -30,9 +30,9 @@ class MaskStream:
 
     __slots__ = ("_dtype", "_stream")
 
-    def __init__(self, seed: bytes, bits: int) -> None:
-        self._stream = Keystream(seed)
+    def __init__(self, seed: bytes, bits: int, start: int = 0) -> None:
         self._dtype = word_dtype(bits)
+        self._stream = Keystream(seed, start * self._dtype.itemsize)
 
     def add_to(self, accumulator: NDArray[np.unsignedinteger[Any]]) -> None:
         """Adds the mask of the next `len(accumulator)` coordinates, in place."""

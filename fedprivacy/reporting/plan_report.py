@@ -1,4 +1,4 @@
-"""A plan before it runs: what it guarantees and costs a client, whether a policy accepts it."""
+"""A plan before it runs: what it guarantees and costs, and whether a policy accepts it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fedprivacy.errors import ConfigurationError, PolicyRefused
+from fedprivacy.reporting.machine import expected_seconds
 from fedprivacy.reporting.promises import promises
-from fedprivacy.reporting.tables import figures, titled
-from fedprivacy.reporting.text import byte_count, counted, printable
+from fedprivacy.reporting.tables import add_rows, figures, titled, titled_table
+from fedprivacy.reporting.text import byte_count, counted, printable, seconds
 from fedprivacy.rounds import ClientPolicy, Guarantee, Plan
-from fedprivacy.rounds.quorum import quorum_fault
+from fedprivacy.rounds.auto import settle
+from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.rounds.record import GuaranteeRecord
-from fedprivacy.rounds.traffic import upload_bytes
+from fedprivacy.rounds.traffic import download_bytes, upload_bytes
+from fedprivacy.secagg import Plain
 
-__all__ = ["PlanReport"]
+__all__ = ["PlanReport", "Seconds"]
+
+
+class Seconds(msgspec.Struct, frozen=True, kw_only=True):
+    """Expected computing time on the machine that made the report, one core, network apart."""
+
+    client: float
+    server: float
 
 
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,13 +36,29 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: Literal["fedprivacy/plan-report/1"] = "fedprivacy/plan-report/1"
     plan_hash: str
-    guarantee: GuaranteeRecord
-    length: int
-    """Parameters in one update."""
+    """Of the plan with its protocol settled."""
+    protocol: str
+    why: str
+    """Of a protocol that was left open; empty otherwise."""
+    degree: int
+    """Neighbours of a client: everyone else on the complete graph, nobody without protection."""
+    threshold: int
+    min_sum_size: int
+    """The least number of honest clients in any sum that is revealed."""
     modulus_bits: int
     """What each parameter takes on its way up."""
-    upload_bytes: dict[str, int]
-    """One client's messages, by phase, in a round in which nobody is lost."""
+    length: int
+    """Parameters in one update."""
+    losses: int
+    """Clients whose loss the plan is ready for: the server's seconds are with them."""
+    upload_bytes: int
+    """One client's messages in a round in which nobody is lost."""
+    upload_bytes_by_phase: dict[str, int]
+    download_bytes: int
+    """The server's messages to that client, without the model and the directory."""
+    download_bytes_by_phase: dict[str, int]
+    seconds: Seconds
+    guarantee: GuaranteeRecord
     accepted: bool | None
     """By the policy; none where there is no policy."""
     refusal: str
@@ -42,7 +68,12 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     def of(
         cls, plan: Plan, *, clients: int, length: int, policy: ClientPolicy | None
     ) -> PlanReport:
-        """The report; raises `ConfigurationError` for a cohort with which the plan cannot run."""
+        """The report; raises `ConfigurationError` for a cohort with which the plan cannot run.
+
+        It measures this machine, which takes a fifth of a second.
+        """
+        settled = settle(plan, clients)
+        plan = settled.plan
         quorum = plan.quorum(clients)
         fault = quorum_fault(plan.aggregation, clients, quorum.threshold, quorum.degree)
         if fault:
@@ -53,12 +84,27 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
                 policy.check(plan, threshold=quorum.threshold, cohort=clients)
         except PolicyRefused as refused:
             refusal = str(refused)
+        guarantee = Guarantee.of(plan, clients)
+        others = 0 if guarantee.protocol == Plain.name else clients - 1
+        up = upload_bytes(plan, clients=clients, length=length)
+        down = download_bytes(plan, clients=clients, length=length)
+        client, server = expected_seconds(plan, clients=clients, length=length)
         return cls(
             plan_hash=plan.digest().hex(),
-            guarantee=GuaranteeRecord.of(Guarantee.of(plan, clients)),
-            length=length,
+            protocol=guarantee.protocol,
+            why=settled.why,
+            degree=quorum.degree or others,
+            threshold=quorum.threshold,
+            min_sum_size=guarantee.honest_in_sum,
             modulus_bits=plan.pipeline(length).modulus_bits(clients),
-            upload_bytes=upload_bytes(plan, clients=clients, length=length),
+            length=length,
+            losses=expected_losses(plan.aggregation, clients),
+            upload_bytes=sum(up.values()),
+            upload_bytes_by_phase=up,
+            download_bytes=sum(down.values()),
+            download_bytes_by_phase=down,
+            seconds=Seconds(client=client, server=server),
+            guarantee=GuaranteeRecord.of(guarantee),
             accepted=None if policy is None else not refusal,
             refusal=refusal,
         )
@@ -69,25 +115,51 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def parts(self) -> Iterator[RenderableType]:
         """The report for a person, in order; legible at 80 columns."""
-        promise = self.guarantee
         yield Text(f"plan {self.plan_hash}")
         yield Text()
         yield titled(
-            f"{printable(promise.protocol)} among {counted(promise.cohort, 'client')}, "
+            f"{printable(self.protocol)} among {counted(self.guarantee.cohort, 'client')}, "
             f"{counted(self.length, 'parameter')}"
         )
-        yield figures(
-            [
-                ("clients that it takes to unmask a sum (threshold)", str(promise.threshold)),
-                ("bits of a parameter on its way up (modulus)", str(self.modulus_bits)),
-            ]
-        )
+        if self.why:
+            yield Text(self.why)
+        yield figures(self._figures())
         yield Text()
-        yield titled("What one client sends in a round in which nobody is lost")
-        sizes = [(f"  {name}", byte_count(size)) for name, size in self.upload_bytes.items()]
-        yield figures([*sizes, ("together", byte_count(sum(self.upload_bytes.values())))])
+        yield from self._traffic()
         yield Text()
-        yield from promises(promise)
+        yield from self._time()
+        yield Text()
+        yield from promises(self.guarantee)
         if self.accepted is not None:
             yield Text()
             yield Text(f"Your policy {'accepts' if self.accepted else 'refuses'} this plan.")
+
+    def _figures(self) -> Iterator[tuple[str, str]]:
+        if self.degree:
+            takes = "neighbours that it takes to unmask a client (threshold)"
+            if not self.guarantee.degree:
+                takes = "clients that it takes to unmask a sum (threshold)"
+            yield "neighbours of a client (degree)", f"{self.degree:,}"
+            yield takes, f"{self.threshold:,}"
+            yield "honest clients in any sum, at least (min_sum_size)", f"{self.min_sum_size:,}"
+        yield "bits of a parameter on its way up (modulus)", str(self.modulus_bits)
+
+    def _traffic(self) -> Iterator[RenderableType]:
+        yield titled("What one client sends and receives if nobody is lost")
+        table = titled_table(["phase"], ["sent", "received"])
+        up, down = self.upload_bytes_by_phase, self.download_bytes_by_phase
+        rows = [(p, byte_count(up[p]), byte_count(down[p]) if p in down else "") for p in up]
+        rows.append(("together", byte_count(self.upload_bytes), byte_count(self.download_bytes)))
+        add_rows(table, rows)
+        yield table
+        yield Text("The model, the directory of those enrolled, and TLS come on top.")
+
+    def _time(self) -> Iterator[RenderableType]:
+        yield titled("Expected seconds on this machine, one core, training and network apart")
+        lost = f", with {counted(self.losses, 'client')} lost" if self.losses else ""
+        yield figures(
+            [
+                ("one client", seconds(self.seconds.client)),
+                (f"the server{lost}", seconds(self.seconds.server)),
+            ]
+        )

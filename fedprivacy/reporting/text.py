@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["byte_count", "counted", "names", "percent", "printable", "small"]
+__all__ = ["byte_count", "counted", "names", "percent", "printable", "seconds", "small"]
 
 _MOST_NAMES = 3
 
@@ -35,6 +35,12 @@ def byte_count(count: int) -> str:
 def small(value: float) -> str:
     """A small figure with two significant digits; never in the way of reading its magnitude."""
     return f"{value:#.2g}".removesuffix(".")
+
+
+def seconds(value: float) -> str:
+    """Seconds with two significant digits: `0.013 s`, `2.4 s`, `1,200 s`."""
+    rounded = float(f"{value:.1e}")
+    return f"{rounded:,.0f} s" if rounded >= 10 else f"{small(rounded)} s"
 
 
 def counted(count: int, noun: str) -> str:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedprivacy.rounds.plan import Plan, Trust
+from fedprivacy.rounds.plan import AggregationRules, Plan, Trust
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
 from fedprivacy.secagg.parameters import SECURITY_BITS
 
-__all__ = ["Guarantee"]
+__all__ = ["Guarantee", "defends_against"]
 
 _SERVER = {
     Adversary.HONEST_BUT_CURIOUS: "a server that follows the protocol",
     Adversary.SEMI_MALICIOUS: "a server that is honest until all hold one root of keys and graph",
     Adversary.MALICIOUS: "a server that may lie",
 }
+
+
+def defends_against(rules: AggregationRules) -> str:
+    """The adversary of a plan in a few words."""
+    if rules.protocol == Plain.name:
+        return "nothing is hidden, the server sees every update"
+    return f"the adversary is {rules.adversary.value}, {_SERVER[rules.adversary]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,13 @@ class Guarantee:
         """What is promised, a sentence each."""
         if not self.honest_in_sum:
             return ()
-        lost = f"Up to {self.losses} clients may be lost at any moment."
+        lost = f"Up to {self.losses:,} clients may be lost at any moment."
         if self.adversary is Adversary.SEMI_MALICIOUS:
             return (*self._semi_malicious(), lost)
         hidden = (
-            f"Against {_SERVER[self.adversary]} in league with up to {self.corrupt} of "
-            f"{self.cohort} clients, an honest client's update is seen only inside a sum with at "
-            f"least {self.honest_in_sum} honest clients{self._but_for_chance()}."
+            f"Against {_SERVER[self.adversary]} in league with up to {self.corrupt:,} of "
+            f"{self.cohort:,} clients, an honest client's update is seen only inside a sum with at "
+            f"least {self.honest_in_sum:,} honest clients{self._but_for_chance()}."
         )
         once = "In one round, across all attempts, at most one sum that holds it is revealed."
         if self.adversary is Adversary.HONEST_BUT_CURIOUS:
@@ -93,13 +100,13 @@ class Guarantee:
         share = self.honest_in_sum / self.cohort
         opens = (
             f"Except with probability at most {self._chance}, an honest input opens only inside a "
-            f"sum of at least {self.honest_in_sum} honest inputs ({share:.0%} of {self.cohort} "
+            f"sum of at least {self.honest_in_sum:,} honest inputs ({share:.0%} of {self.cohort:,} "
             "clients); several disjoint sums are possible."
         )
         against = (
             f"This is against {_SERVER[self.adversary]}, and may deviate and choose who is lost "
-            f"afterwards, in league with up to {self.corrupt} of {self.cohort} clients that were "
-            "corrupt before the graph was drawn."
+            f"afterwards, in league with up to {self.corrupt:,} of {self.cohort:,} clients that "
+            "were corrupt before the graph was drawn."
         )
         once = "In one round, across all attempts, an input opens in one sum at most."
         return opens, against, once

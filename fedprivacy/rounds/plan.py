@@ -20,6 +20,8 @@ from fedprivacy.vector import FixedPoint, Pipeline, Stage, Weigh, Weights
 from fedprivacy.wire import digest
 
 __all__ = [
+    "AUTO",
+    "CLIENT_UNIT",
     "Adjacency",
     "AggregationRules",
     "DatasetRules",
@@ -30,6 +32,8 @@ __all__ = [
     "UpdateRules",
 ]
 
+AUTO = "auto"
+"""The protocol of a plan that leaves the choice open; `settle` makes it before anything runs."""
 CLIENT_UNIT = "client"
 """The unit of a plan that protects a client as a whole, whatever it holds."""
 
@@ -160,8 +164,12 @@ class Plan(Section, frozen=True, kw_only=True):
     def quorum(self, cohort_size: int) -> Quorum:
         """Degree and threshold for a cohort of n clients: the plan's, or the least that are safe.
 
-        Raises `ConfigurationError` where no sparse graph will do.
+        Raises `ConfigurationError` where no sparse graph will do, and where the protocol is open.
         """
+        if self.aggregation.protocol == AUTO:
+            raise ConfigurationError(
+                f"plan.aggregation.protocol = {AUTO} is open: settle it for a cohort first"
+            )
         return choose_quorum(self.aggregation, cohort_size)
 
     def pipeline(self, length: int, clip: float | None = None) -> Pipeline:
@@ -186,9 +194,11 @@ class Plan(Section, frozen=True, kw_only=True):
 
 
 def _protocol_fault(rules: AggregationRules) -> str | None:
+    if rules.protocol == AUTO:
+        return _auto_fault(rules)
     protocol = PROTOCOLS.get(rules.protocol)
     if protocol is None:
-        known = ", ".join(sorted(PROTOCOLS))
+        known = ", ".join([*sorted(PROTOCOLS), AUTO])
         return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
     if rules.adversary not in protocol.adversaries:
         able = ", ".join(sorted(a.value for a in protocol.adversaries))
@@ -199,4 +209,14 @@ def _protocol_fault(rules: AggregationRules) -> str | None:
         )
     if rules.degree and not protocol.sparse:
         return f"plan.aggregation.degree = {rules.degree} has no use with {rules.protocol}"
+    return None
+
+
+def _auto_fault(rules: AggregationRules) -> str | None:
+    for key, value in (("threshold", rules.threshold), ("degree", rules.degree)):
+        if value:
+            return (
+                f"plan.aggregation.{key} = {value} has no use with protocol = {AUTO}: leave it "
+                "out, or name the protocol"
+            )
     return None

@@ -20,6 +20,7 @@ __all__ = [
     "fewest_clients",
     "least_threshold",
     "quorum_fault",
+    "share_of",
 ]
 
 
@@ -36,12 +37,17 @@ class Quorum:
     honest_in_sum: int
 
 
-def expected_losses(rules: AggregationRules, cohort_size: int) -> int:
-    """How many of a cohort the plan is ready to lose: a share of it, rounded up.
+def share_of(share: float, cohort_size: int) -> int:
+    """So large a share of a cohort in clients, rounded up.
 
     A share like 0.07 lies beside its decimal: the last bits of the product do not count.
     """
-    return math.ceil(rules.dropout * cohort_size - 2.0**-20)
+    return math.ceil(share * cohort_size - 2.0**-20)
+
+
+def expected_losses(rules: AggregationRules, cohort_size: int) -> int:
+    """How many of a cohort the plan is ready to lose."""
+    return share_of(rules.dropout, cohort_size)
 
 
 def fewest_clients(rules: AggregationRules) -> int:
@@ -114,7 +120,10 @@ def _size_fault(rules: AggregationRules, n: int, t: int, *, sparse: bool) -> str
     if needed > n:
         return f"min_clients {needed} is more than the cohort of {n}: enrol more clients"
     if needed > n - losses:
-        return f"dropout {rules.dropout} may lose {losses} of {n} clients, {needed} are needed"
+        return (
+            f"dropout {rules.dropout} may lose {losses} of {n} clients, {needed} are needed: "
+            f"at most {n - needed} may be lost"
+        )
     return None
 
 

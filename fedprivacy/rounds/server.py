@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import PeerError, Reason, RoundAborted
@@ -42,6 +43,7 @@ class RoundServer:
     `invite` says whom to ask: all of the cohort, or, at a later attempt, those whom nothing
     excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt; a
     message of another attempt has none. `rng` draws the graph of neighbours, where there is one.
+    Processes of a `pool`, whose owner ends it, share the work of unmasking.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RoundServer:
         broadcast: bytes,
         *,
         rng: Rng,
+        pool: Executor | None = None,
     ) -> None:
         protocol = PROTOCOLS[round_plan.plan.aggregation.protocol]
         self._plan = round_plan
@@ -60,7 +63,7 @@ class RoundServer:
         self._members = frozenset(cohort.members)
         self._directory = encode(directory) if directory else b""
         self._broadcast = broadcast
-        self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng)
+        self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng, pool=pool)
         self._refused: dict[str, Reason] = {}
         self._asked = False
         self._unmasking = False

@@ -1,13 +1,26 @@
-"""What one client will send, before anything runs."""
+"""What a round costs before anything runs: bytes of one client, work of a client and the server."""
 
 from __future__ import annotations
 
-from fedprivacy.rounds.messages import Envelope
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+
+from fedprivacy.rounds.messages import Envelope, Invitation
 from fedprivacy.rounds.plan import Plan
-from fedprivacy.secagg import PROTOCOLS
+from fedprivacy.rounds.quorum import expected_losses
+from fedprivacy.rounds.round_plan import VERSION, RoundPlan
+from fedprivacy.secagg import PROTOCOLS, Membership
+from fedprivacy.secagg.masking.sizes import path_lengths
+from fedprivacy.secagg.masking.work import Work
 from fedprivacy.wire import DIGEST_BYTES, blob_size, encode
 
-__all__ = ["upload_bytes"]
+__all__ = ["LONGEST_ID", "download_bytes", "round_work", "upload_bytes"]
+
+LONGEST_ID = 64
+"""Bytes in a client id, at most."""
+
+_HASH = bytes(DIGEST_BYTES)
 
 
 def upload_bytes(plan: Plan, *, clients: int, length: int) -> dict[str, int]:
@@ -17,14 +30,93 @@ def upload_bytes(plan: Plan, *, clients: int, length: int) -> dict[str, int]:
     TCP, is not counted. Raises `ConfigurationError` where no modulus holds the sum.
     """
     rules, pipeline = plan.aggregation, plan.pipeline(length)
-    around = len(encode(Envelope(bytes(DIGEST_BYTES), b""))) - blob_size(0)
-    totals: dict[str, int] = {}
-    for phase, size in PROTOCOLS[rules.protocol].upload_sizes(
+    sizes = PROTOCOLS[rules.protocol].upload_sizes(
         rules.adversary,
         members=clients,
         degree=plan.quorum(clients).degree,
         length=pipeline.total_length,
         modulus_bits=pipeline.modulus_bits(clients),
-    ):
-        totals[phase] = totals.get(phase, 0) + around + blob_size(size)
-    return totals
+    )
+    return _in_envelopes(sizes)
+
+
+def download_bytes(
+    plan: Plan, *, clients: int, length: int, id_bytes: int = LONGEST_ID
+) -> dict[str, int]:
+    """The bytes of the server's messages to one client, by the phase that each begins.
+
+    Of a first round in which nobody is lost, to the client that is sent most; client ids have
+    `id_bytes` each. The model and the directory, which the invitation brings, are not counted.
+    """
+    rules = plan.aggregation
+    totals = Counter({_first_phase(plan): _invitation_bytes(plan, clients, length, id_bytes)})
+    sizes = PROTOCOLS[rules.protocol].download_sizes(
+        rules.adversary, members=clients, degree=plan.quorum(clients).degree, id_bytes=id_bytes
+    )
+    totals.update(_in_envelopes(sizes))
+    return dict(totals)
+
+
+def round_work(plan: Plan, *, clients: int, length: int) -> tuple[Work, Work]:
+    """What one client and the server compute in a round that loses what the plan is ready for.
+
+    They are lost before their input. A client that holds units has as many as it may have.
+    """
+    rules, pipeline, quorum = plan.aggregation, plan.pipeline(length), plan.quorum(clients)
+    client, server = PROTOCOLS[rules.protocol].work(
+        rules.adversary,
+        members=clients,
+        lost=expected_losses(rules, clients),
+        degree=quorum.degree,
+        threshold=quorum.threshold,
+        length=pipeline.total_length,
+    )
+    units = plan.update.max_units_per_client if plan.protects_units else 1
+    return dataclasses.replace(client, values_encoded=units * length), server
+
+
+def _in_envelopes(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
+    around = len(encode(Envelope(_HASH, b""))) - blob_size(0)
+    totals: Counter[str] = Counter()
+    for phase, size in sizes:
+        totals[phase] += around + blob_size(size)
+    return dict(totals)
+
+
+def _first_phase(plan: Plan) -> str:
+    """The phase in which a client is invited."""
+    rules = plan.aggregation
+    sizes = PROTOCOLS[rules.protocol].upload_sizes(
+        rules.adversary, members=2, degree=0, length=1, modulus_bits=1
+    )
+    return next(phase for phase, _ in sizes)
+
+
+def _invitation_bytes(plan: Plan, clients: int, length: int, id_bytes: int) -> int:
+    """The largest invitation of a first attempt: places lie at different depths in the cohort."""
+    quorum = plan.quorum(clients)
+    round_plan = RoundPlan(
+        version=VERSION,
+        plan=plan,
+        run_id=bytes(16),
+        round=1,
+        attempt=1,
+        nonce=bytes(16),
+        cohort_size=clients,
+        cohort_root=_HASH,
+        committee_root=_HASH,
+        directory=_HASH,
+        directory_epoch=0,
+        broadcast=_HASH,
+        ledger_head=_HASH,
+        length=length,
+        clip=plan.update.clip,
+        threshold=quorum.threshold,
+        degree=quorum.degree,
+        modulus_bits=plan.pipeline(length).modulus_bits(clients),
+    )
+    places = (
+        Membership(leaves[-1], "c" * id_bytes, _HASH, (_HASH,) * siblings)
+        for leaves, siblings in path_lengths(clients)
+    )
+    return max(len(encode(Invitation(round_plan, place, b"", b""))) for place in places)

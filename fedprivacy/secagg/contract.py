@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from fedprivacy.crypto import Directory, Identity, Suite
 from fedprivacy.errors import RoundAborted
 from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
+
+if TYPE_CHECKING:
+    from fedprivacy.secagg.masking.work import Work
 
 __all__ = [
     "SERVER",
@@ -238,10 +242,44 @@ class SummingProtocol(Protocol):
         """
         ...
 
+    def download_sizes(
+        self, adversary: Adversary, *, members: int, degree: int, id_bytes: int
+    ) -> Iterator[tuple[str, int]]:
+        """Phase and bytes of each message that the server sends one client when nobody is lost.
+
+        Client ids have `id_bytes` each.
+        """
+        ...
+
+    def work(
+        self,
+        adversary: Adversary,
+        *,
+        members: int,
+        lost: int,
+        degree: int,
+        threshold: int,
+        length: int,
+    ) -> tuple[Work, Work]:
+        """What one client computes, and the server if `lost` members vanish before their input.
+
+        The encoding of updates is left to the caller.
+        """
+        ...
+
     def server(
-        self, plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+        self,
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
     ) -> ServerParty:
-        """The server of this protocol; `rng` draws the graph, where there is one."""
+        """The server of this protocol; `rng` draws the graph, where there is one.
+
+        Processes of a `pool`, whose owner ends it, share the work of unmasking.
+        """
         ...
 
     def client(

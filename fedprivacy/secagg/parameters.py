@@ -20,8 +20,11 @@ X and Y are hypergeometric among the n - 1 others. Source: Bell et al., CCS 2020
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +44,8 @@ __all__ = [
 
 SECURITY_BITS = 40
 CORRECTNESS_BITS = 20
-MOST_CLIENTS = 1_000_000
+MOST_CLIENTS = 1 << 20
+MOST_NEIGHBOURS = 1 << 14  # with more, a graph is sparse in name only, and dear to check
 _FEASIBLE = 0.9  # of the cohort may be missing; beyond, degrees grow past any use
 
 Floats = NDArray[np.float64]
@@ -70,25 +74,45 @@ def choose_graph(
 ) -> GraphParameters:
     """The sparsest graph that will do for a cohort, and the least threshold that does with it.
 
+    Beyond 256 neighbours it is the sparsest to within 1 %: not every degree is tried.
+
     `corrupt` and `dropped` are numbers of clients; up to `late` of the dropped may be gone before
     the graph is drawn, which then is one over the others. `least_honest` asks for at least so many
     honest clients in any sum. Raises `ConfigurationError` with what would make it feasible.
     """
     _check_feasible(clients, corrupt, dropped, adversary)
     every = _rosters(clients, corrupt, dropped, late, security_bits)
-    for degree in range(2, clients - 1, 2):
+
+    def graph_of(degree: int) -> GraphParameters | None:
         if not all(bounds.is_connected(degree) for bounds in every):
-            continue
+            return None
         least = max(bounds.least_threshold(degree, adversary) for bounds in every)
         most = min(bounds.most_threshold(degree, correctness_bits) for bounds in every)
-        for threshold in range(least, most + 1):
-            size = min(bounds.least_sum(degree, threshold, adversary) for bounds in every)
-            if size >= least_honest:
-                return GraphParameters(clients, degree, threshold, size)
+
+        def size_of(threshold: int) -> int:
+            return min(bounds.least_sum(degree, threshold, adversary) for bounds in every)
+
+        # The sums only grow with the threshold.
+        threshold = least + bisect_left(range(least, most + 1), least_honest, key=size_of)
+        if threshold > most:
+            return None
+        return GraphParameters(clients, degree, threshold, size_of(threshold))
+
+    for last, degree in pairwise(_degrees(clients)):
+        if graph_of(degree) is not None:
+            return next(g for d in range(last + 2, degree + 2, 2) if (g := graph_of(d)) is not None)
     raise ConfigurationError(
         f"no sparse graph serves {clients} clients, {corrupt} corrupt and {dropped} lost: enrol "
         "more clients, plan for fewer losses, or choose protocol = secagg"
     )
+
+
+def _degrees(clients: int) -> Iterator[int]:
+    """Zero, and the degrees that are tried first, upwards in steps that grow with them."""
+    degree = 0
+    while degree < min(clients - 1, MOST_NEIGHBOURS):
+        yield degree
+        degree += max(2, degree // 256 * 2)
 
 
 def graph_of_degree(
@@ -104,8 +128,11 @@ def graph_of_degree(
 ) -> GraphParameters:
     """The graph of a given degree, with a given threshold or the least that is secure.
 
-    Nothing is checked: `graph_fault` does that.
+    Its safety is not checked: `graph_fault` does that. Raises `ConfigurationError` where no
+    honest client would be left.
     """
+    if fault := _count_fault(clients, corrupt, dropped):
+        raise ConfigurationError(fault)
     every = _rosters(clients, corrupt, dropped, late, security_bits)
     threshold = threshold or max(bounds.least_threshold(degree, adversary) for bounds in every)
     size = min(bounds.least_sum(degree, threshold, adversary) for bounds in every)
@@ -127,8 +154,11 @@ def graph_fault(
 
     A degree that reaches everyone stands for the complete graph.
     """
+    if fault := _count_fault(clients, corrupt, dropped):
+        return fault
     if degree % 2 or degree < 2:
-        return f"degree {degree} is not even and at least 2"
+        nearest = max(degree + degree % 2, 2)
+        return f"degree {degree} is not even and at least 2: take {nearest}, or leave it out"
     bounds = _bounds(clients, corrupt, dropped, security_bits)
     if not bounds.is_connected(degree):
         return f"degree {degree} may leave {clients} clients in pieces: raise it"
@@ -142,11 +172,29 @@ def graph_fault(
     return None
 
 
-def _check_feasible(clients: int, corrupt: int, dropped: int, adversary: Adversary) -> None:
+def _number_fault(clients: int, corrupt: int, dropped: int) -> str | None:
     if not 1 <= clients <= MOST_CLIENTS:
-        raise ConfigurationError(f"{clients} clients are outside [1, {MOST_CLIENTS}]")
+        return f"{clients} clients are outside [1, {MOST_CLIENTS}]"
     if corrupt < 0 or dropped < 0:
-        raise ConfigurationError(f"{corrupt} corrupt and {dropped} lost clients: give numbers >= 0")
+        return f"{corrupt} corrupt and {dropped} lost clients: give numbers >= 0"
+    return None
+
+
+def _count_fault(clients: int, corrupt: int, dropped: int) -> str | None:
+    """Why these are not numbers of clients of one cohort with an honest survivor; None if so."""
+    if fault := _number_fault(clients, corrupt, dropped):
+        return fault
+    if corrupt + dropped >= clients:
+        return (
+            f"{corrupt} corrupt and {dropped} lost of {clients} clients leave no honest one: plan "
+            "for fewer, or enrol more clients"
+        )
+    return None
+
+
+def _check_feasible(clients: int, corrupt: int, dropped: int, adversary: Adversary) -> None:
+    if fault := _number_fault(clients, corrupt, dropped):
+        raise ConfigurationError(fault)
     if adversary is Adversary.MALICIOUS:
         raise ConfigurationError(
             "a sparse graph does not withstand a malicious server, which can place its own clients "
@@ -202,8 +250,17 @@ class _Bounds:
         chance = log[missing] + log[n - degree] - log[n] - log[missing - degree]
         return bool(pairs + chance < self._log_eps)
 
+    @cached_property
+    def _most_corrupt(self) -> dict[int, int]:
+        return {}
+
     def corrupt_neighbours(self, degree: int) -> int:
         """t1: nobody has more corrupt neighbours, but with probability eps."""
+        if degree not in self._most_corrupt:
+            self._most_corrupt[degree] = self._count_corrupt(degree)
+        return self._most_corrupt[degree]
+
+    def _count_corrupt(self, degree: int) -> int:
         values, chances = self._hypergeometric(self.corrupt, min(degree, self.clients - 1))
         # P[X > x] for each x, summed from the smallest terms on.
         above = np.append(np.cumsum(chances[::-1])[::-1][1:], 0.0)

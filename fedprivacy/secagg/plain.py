@@ -7,6 +7,7 @@ and every default policy refuses it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from typing import ClassVar
 
 from fedprivacy.arithmetic import to_residues
@@ -27,6 +28,7 @@ from fedprivacy.secagg.contract import (
     Source,
     SumPlan,
 )
+from fedprivacy.secagg.masking.work import Work
 from fedprivacy.secagg.uploads import (
     MAX_CHUNK_BYTES,
     Check,
@@ -163,8 +165,29 @@ class Plain:
         yield "input", len(encode(PlainInput(bytes(CHECKSUM_BYTES))))
 
     @staticmethod
+    def download_sizes(
+        adversary: Adversary, *, members: int, degree: int, id_bytes: int
+    ) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+    @staticmethod
+    def work(
+        adversary: Adversary, *, members: int, lost: int, degree: int, threshold: int, length: int
+    ) -> tuple[Work, Work]:
+        present = members - lost
+        return (
+            Work(values_packed=length),
+            Work(values_folded=present * length, values_released=length),
+        )
+
+    @staticmethod
     def server(
-        plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
     ) -> PlainServer:
         return PlainServer(plan, cohort)
 

@@ -11,7 +11,9 @@ from msgspec import Meta
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import ClientPolicy, Plan
+from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
+from fedprivacy.rounds.plan import AUTO
 from fedprivacy.secagg import PROTOCOLS, Adversary
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import FeatureScale, hospital_name
@@ -64,6 +66,8 @@ class Job:
     file: JobFile
     plan: Plan
     policy: ClientPolicy
+    why: str = ""
+    """Of the protocol, where the plan left it open; empty otherwise."""
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Job:
@@ -74,18 +78,21 @@ class Job:
         path = Path(path)
         file = load_toml(JobFile, path, "job")
         _check_drops(file)
-        plan = Plan.from_toml(path.parent / file.plan)
-        return cls(file, plan, ClientPolicy.from_toml(path.parent / file.policy))
+        settled = settle(Plan.from_toml(path.parent / file.plan), file.clients)
+        policy = ClientPolicy.from_toml(path.parent / file.policy)
+        return cls(file, settled.plan, policy, settled.why)
 
     def with_protocol(self, name: str) -> Job:
         """The same job under another protocol, against the strongest adversary it withstands.
 
-        What the clients demand is set to just that, so that a comparison runs; the guarantee says
-        what is lost.
+        `auto` takes the one that the plan's own adversary calls for. What the clients demand is
+        set to just that, so that a comparison runs; the guarantee says what is lost.
         """
+        if name == AUTO:
+            return self._with(name, self.plan.aggregation.adversary)
         protocol = PROTOCOLS.get(name)
         if protocol is None:
-            known = ", ".join(sorted(PROTOCOLS))
+            known = ", ".join([*sorted(PROTOCOLS), AUTO])
             raise ConfigurationError(f"--protocol {name} is unknown: choose from {known}")
         adversary = max(protocol.adversaries, key=lambda a: a.strength)
         return self._with(name, adversary)
@@ -100,11 +107,14 @@ class Job:
         rules = replace(
             self.plan.aggregation, protocol=protocol, adversary=adversary, degree=0, threshold=0
         )
-        plan = replace(self.plan, aggregation=rules)
-        plan.check()
-        floors = replace(self.policy.require.aggregation, protocol=(protocol,), adversary=adversary)
-        require = replace(self.policy.require, aggregation=floors)
-        return dataclasses.replace(self, plan=plan, policy=replace(self.policy, require=require))
+        settled = settle(replace(self.plan, aggregation=rules), self.file.clients)
+        settled.plan.check()
+        rules = settled.plan.aggregation
+        floors = replace(
+            self.policy.require.aggregation, protocol=(rules.protocol,), adversary=rules.adversary
+        )
+        policy = replace(self.policy, require=replace(self.policy.require, aggregation=floors))
+        return dataclasses.replace(self, plan=settled.plan, policy=policy, why=settled.why)
 
 
 def _check_drops(file: JobFile) -> None:

@@ -168,7 +168,13 @@ class Pipeline:
         ends = () if self.weights is Weights.UNIFORM else (update.weight,)
         return Encoded(update.values, ends)
 
-    def decode(self, total: Source, *, clients: int, out: NDArray[Any] | None = None) -> Aggregate:
+    def decode(
+        self,
+        total: Source,
+        *,
+        clients: int,
+        out: NDArray[Any] | None = None,
+    ) -> Aggregate:
         """The aggregate of so many clients from the sum of their integers, read slice by slice.
 
         `total` is an array, or anything that gives int64 by slices, of length `total_length`; the

@@ -8,6 +8,7 @@ nothing is allocated on a peer's word alone.
 
 from __future__ import annotations
 
+import threading
 from types import UnionType
 from typing import Any, TypeVar, overload
 
@@ -20,6 +21,8 @@ __all__ = ["Message", "Record", "blob_size", "decode", "encode"]
 M = TypeVar("M", bound="Message")
 
 _ENCODER = msgspec.msgpack.Encoder()
+_LOCAL = threading.local()
+_MOST_KEPT = 1 << 20  # bytes of a message that is encoded again in place
 _DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
 
 
@@ -63,6 +66,17 @@ def decode(kind: type[M] | UnionType, data: bytes, *, limit: int) -> M | Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # The library's text quotes types and positions, never the values.
         raise PeerError(Reason.MALFORMED, str(error)) from None
-    if _ENCODER.encode(message) != data:
+    if not _is_canonical(message, data):
         raise PeerError(Reason.NON_CANONICAL, "the encoding is not the canonical one")
     return message
+
+
+def _is_canonical(message: Message, data: bytes) -> bool:
+    if len(data) > _MOST_KEPT:
+        return _ENCODER.encode(message) == data
+    # Into memory that is there already: for a chunk of a vector, fresh pages cost most of it.
+    if not hasattr(_LOCAL, "buffer"):
+        _LOCAL.buffer = bytearray(_MOST_KEPT)
+    buffer: bytearray = _LOCAL.buffer
+    _ENCODER.encode_into(message, buffer)
+    return buffer == data

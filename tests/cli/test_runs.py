@@ -86,6 +86,51 @@ def test_a_run_prints_its_tables_and_where_its_files_are(cli, small):
     assert RunRecord.from_json(text).simulation_only.seed == 5
 
 
+def test_another_protocol_says_whom_it_defends_against(cli, small):
+    done = cli("run", small / "job.toml", "--protocol", "secagg+", "--json")
+    assert done.code == 0
+    record = RunRecord.from_json(done.out)
+    assert [r.outcome for r in record.rounds] == ["sum"] * 2
+    guarantee = record.guarantee
+    assert (guarantee.protocol, guarantee.adversary) == ("secagg+", "semi-malicious")
+    assert done.err.splitlines()[0] == (
+        "protocol = secagg+: the adversary is semi-malicious, a server that is honest until all "
+        "hold one root of keys and graph"
+    )
+    done = cli("run", small / "job.toml", "--protocol", "plain")
+    assert done.err.splitlines()[0] == (
+        "protocol = plain: nothing is hidden, the server sees every update"
+    )
+
+
+def test_the_demo_on_a_sparse_graph(cli):
+    done = cli("demo", "--protocol", "secagg+")
+    assert done.code == 0
+    assert done.out.startswith("10 rounds of secagg+ among 20 clients")
+    assert done.err.count(": sum over ") == 10
+
+
+def test_an_open_protocol_is_settled_before_anything_runs(cli, small):
+    plan = small / "privacy.toml"
+    plan.write_text(plan.read_text("utf-8").replace('"secagg"', '"auto"'), "utf-8")
+    done = cli("run", small / "job.toml", "--json")
+    assert done.code == 0
+    assert RunRecord.from_json(done.out).plan.aggregation.protocol == "secagg"
+    assert done.err.splitlines()[0] == (
+        "protocol = auto takes secagg for 20 clients: only the complete graph withstands a server "
+        "that lies from the start"
+    )
+
+
+def test_auto_may_be_asked_for(cli, small):
+    done = cli("run", small / "job.toml", "--protocol", "auto", "--json")
+    assert done.code == 0
+    assert RunRecord.from_json(done.out).plan.aggregation.protocol == "secagg"
+    first, second, *_ = done.err.splitlines()
+    assert first.startswith("protocol = auto takes secagg for 20 clients: ")
+    assert second == "protocol = secagg: the adversary is malicious, a server that may lie"
+
+
 def test_a_run_without_any_sum_tells_so_and_exits_with_5(cli, small):
     job = small / "job.toml"
     drops = "".join(
@@ -105,7 +150,7 @@ def test_a_run_without_any_sum_tells_so_and_exits_with_5(cli, small):
 def test_an_unknown_protocol_is_refused_with_the_known_ones(cli, small):
     done = cli("run", small / "job.toml", "--protocol", "secag")
     assert done.code == 2
-    known = "plain, secagg, secagg+"
+    known = "plain, secagg, secagg+, auto"
     assert done.err == f"fedprivacy: --protocol secag is unknown: choose from {known}\n"
 
 

@@ -103,3 +103,20 @@ def test_bad_seeds_and_widths_are_refused():
 
 def test_the_seed_shows_nowhere():
     assert repr(MaskStream(b"s" * 32, 22)) == "MaskStream(dtype=<u4)"
+
+
+@given(seed=seeds, bits=widths, start=st.integers(0, 100), count=st.integers(1, 100))
+def test_a_mask_may_be_taken_up_in_the_middle(seed, bits, start, count):
+    """As threads do that share one mask's work."""
+    first = 16 * start
+    whole = np.zeros(first + count, dtype=word_dtype(bits))
+    MaskStream(seed, bits).add_to(whole)
+    rest = np.zeros(count, dtype=word_dtype(bits))
+    MaskStream(seed, bits, first).add_to(rest)
+    assert np.array_equal(rest, whole[first:])
+
+
+@pytest.mark.parametrize("start", [-16, 1, 17])
+def test_a_keystream_starts_at_a_block(start):
+    with pytest.raises(ValueError, match="multiples of 16"):
+        Keystream(bytes(32), start)

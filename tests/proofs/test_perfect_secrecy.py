@@ -51,8 +51,8 @@ class Every:
     def length(self):
         return len(next(iter(self.table.values())))
 
-    def __call__(self, seed, bits):
-        return _Stream(self.table[seed].astype(word_dtype(bits)))
+    def __call__(self, seed, bits, start=0):
+        return _Stream(self.table[seed][start:].astype(word_dtype(bits)))
 
 
 class _Stream:

@@ -5,7 +5,7 @@ import pytest
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.reporting.plan_report import PlanReport
 from fedprivacy.rounds import Guarantee
-from fedprivacy.rounds.traffic import upload_bytes
+from fedprivacy.rounds.traffic import download_bytes, upload_bytes
 from rounddrive import make_plan, make_policy
 
 
@@ -17,7 +17,10 @@ def test_the_figures_are_the_plans_own():
     assert report.guarantee.holds == guarantee.holds()
     assert report.guarantee.does_not_hold == guarantee.does_not_hold()
     assert report.modulus_bits == plan.pipeline(100).modulus_bits(9)
-    assert report.upload_bytes == upload_bytes(plan, clients=9, length=100)
+    assert report.upload_bytes_by_phase == upload_bytes(plan, clients=9, length=100)
+    assert report.download_bytes_by_phase == download_bytes(plan, clients=9, length=100)
+    assert (report.degree, report.min_sum_size) == (8, guarantee.honest_in_sum)
+    assert (report.protocol, report.why) == ("secagg", "")
     assert (report.accepted, report.refusal) == (True, "")
 
 

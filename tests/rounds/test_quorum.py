@@ -8,6 +8,7 @@ import pytest
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds.quorum import quorum_fault
 from fedprivacy.secagg import Adversary
+from fedprivacy.secagg.parameters import choose_graph, graph_fault, graph_of_degree
 from rounddrive import make_plan
 
 
@@ -28,3 +29,13 @@ def test_no_plan_on_a_ring_gets_more_than_a_refusal(degree, dropout):
         with contextlib.suppress(ConfigurationError):
             quorum = plan.quorum(clients)
             quorum_fault(plan.aggregation, clients, quorum.threshold, quorum.degree)
+
+
+@pytest.mark.parametrize(("corrupt", "lost"), [(9, 0), (5, 4), (10, 10), (0, 9)])
+def test_more_missing_than_there_are_is_a_refusal_at_every_door(corrupt, lost):
+    adversary = Adversary.SEMI_MALICIOUS
+    assert "leave no honest one" in graph_fault(9, corrupt, lost, adversary, 4, 3)
+    with pytest.raises(ConfigurationError, match="leave no honest one"):
+        graph_of_degree(9, corrupt, lost, adversary, 4)
+    with pytest.raises(ConfigurationError, match="at most 90%"):
+        choose_graph(9, corrupt, lost, adversary)

@@ -61,7 +61,7 @@ def ear(monkeypatch):
         return held
 
     monkeypatch.setattr(client_module, "open_box", open_box)
-    init = masks_module._Streams.__init__
+    init = masks_module.MaskedVector.__init__
 
     def streams(self, bits, terms):
         terms = list(terms)
@@ -69,7 +69,7 @@ def ear(monkeypatch):
         init(self, bits, terms)
         ear.hear(self, *(stream for _, stream in self._streams))
 
-    monkeypatch.setattr(masks_module._Streams, "__init__", streams)
+    monkeypatch.setattr(masks_module.MaskedVector, "__init__", streams)
     return ear
 
 

@@ -68,7 +68,8 @@ def test_memory_for_unfinished_uploads_is_that_of_one_sum(monkeypatch):
         for chunk in chunks:
             kept.take(index, chunk)
         assert sum(s.in_memory for s in kept._spools.values()) <= plan.length * 22 // 8
-    assert sum(s._file is not None for s in kept._spools.values()) == 5
+    # A little less than one sum: the last chunk of the first goes into a file as well.
+    assert sum(s._file is not None for s in kept._spools.values()) == 6
 
 
 def test_an_upload_counts_for_the_member_that_made_it():

@@ -141,7 +141,7 @@ class Sum:
                 n: draw.integers(-most, most, self.length, endpoint=True) for n in self.names
             }
         self.server = self.setting.party.server(
-            self.plan, self.cohort, self.directory, rng=rng.child("graph")
+            self.plan, self.cohort, self.directory, rng=self.graph_rng()
         )
         self.parties = {n: self.client(n) for n in self.names}
 
@@ -159,6 +159,10 @@ class Sum:
             self.threshold = max(least, 2)
         if self.dropped is None:
             self.dropped = min(2 if curious else 1, self.clients - 1 - self.threshold)
+
+    def graph_rng(self):
+        """What the server draws its graph from."""
+        return InsecureTestRng(repr(self.seed).encode()).child("graph")
 
     def client(self, name):
         """A fresh client with this name's randomness."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import ClassVar
 
 from fedprivacy.crypto import Directory, Identity
@@ -11,8 +12,9 @@ from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.client import RAND_BYTES, ClientPhase, MaskingClient
 from fedprivacy.secagg.masking.complete import CompleteClient, CompleteServer
 from fedprivacy.secagg.masking.server import MaskingServer
-from fedprivacy.secagg.masking.sizes import upload_sizes
+from fedprivacy.secagg.masking.sizes import download_sizes, upload_sizes
 from fedprivacy.secagg.masking.sparse import SparseClient, SparseServer
+from fedprivacy.secagg.masking.work import count_work
 
 __all__ = ["ClientPhase", "MaskingClient", "MaskingServer", "SecAgg", "SecAggPlus"]
 
@@ -22,6 +24,8 @@ class _Masking:
 
     rand_bytes: ClassVar[int] = RAND_BYTES
     upload_sizes = staticmethod(upload_sizes)
+    download_sizes = staticmethod(download_sizes)
+    work = staticmethod(count_work)
 
 
 class SecAgg(_Masking):
@@ -36,9 +40,14 @@ class SecAgg(_Masking):
 
     @staticmethod
     def server(
-        plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
     ) -> MaskingServer:
-        return MaskingServer(plan, cohort, CompleteServer(plan, directory), directory)
+        return MaskingServer(plan, cohort, CompleteServer(plan, directory), directory, pool)
 
     @staticmethod
     def client(
@@ -72,9 +81,14 @@ class SecAggPlus(_Masking):
 
     @staticmethod
     def server(
-        plan: SumPlan, cohort: Cohort, directory: Directory | None, *, rng: Rng
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
     ) -> MaskingServer:
-        return MaskingServer(plan, cohort, SparseServer(plan, rng=rng), directory)
+        return MaskingServer(plan, cohort, SparseServer(plan, rng=rng), directory, pool)
 
     @staticmethod
     def client(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fedprivacy.arithmetic import (
     combine,
     lagrange_at_zero,
     limbs_of,
+    map_ahead,
     secret_from_limbs,
     share_from_bytes,
 )
@@ -153,18 +155,42 @@ def mask_terms(
     roster: Mapping[int, RosterEntry],
     survivors: frozenset[int],
     around: Callable[[int], Iterable[int]],
+    pool: Executor | None = None,
 ) -> Iterator[Term]:
     """The terms that, added to the sum of the masked inputs, leave the sum of the inputs.
 
-    `around` gives a member's neighbours. Source: Bonawitz et al., CCS 2017, figure 4, round 4, last
-    formula.
+    `around` gives a member's neighbours; a `pool` of processes shares the work. Source: Bonawitz et
+    al., CCS 2017, figure 4, round 4, last formula.
     """
     for u in sorted(survivors):
         yield Term(-1, self_seed(session, secrets[u], u))
-    for v in sorted(set(secrets) - survivors):
-        lost = KeyPair(secrets[v])
-        for u in around(v):
-            if u in survivors:
-                shared = lost.agree(roster[u].mask_key)
-                # u added +PRG where u < v and -PRG where u > v: the opposite takes it off.
-                yield Term(-1 if u < v else +1, pairwise_seed(session, shared, u, v))
+    lost = (
+        _Lost(
+            session,
+            v,
+            secrets[v],
+            tuple((u, roster[u].mask_key) for u in around(v) if u in survivors),
+        )
+        for v in sorted(set(secrets) - survivors)
+    )
+    for terms in map_ahead(_pairwise_terms, lost, pool):
+        yield from terms
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A member that was lost, its mask key, and the survivors around it with theirs."""
+
+    session: bytes
+    member: int
+    mask_private: bytes = field(repr=False)
+    survivors: tuple[tuple[int, bytes], ...]
+
+
+def _pairwise_terms(lost: _Lost) -> list[Term]:
+    v, pair, terms = lost.member, KeyPair(lost.mask_private), []
+    for u, mask_key in lost.survivors:
+        seed = pairwise_seed(lost.session, pair.agree(mask_key), u, v)
+        # u added +PRG where u < v and -PRG where u > v: the opposite takes it off.
+        terms.append(Term(-1 if u < v else +1, seed))
+    return terms

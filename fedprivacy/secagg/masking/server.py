@@ -17,6 +17,7 @@ Source: Bonawitz et al., CCS 2017, figure 4; what the graph decides stands in `c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from fedprivacy.crypto import Directory, is_weak
@@ -71,7 +72,12 @@ class MaskingServer:
     """
 
     def __init__(
-        self, plan: SumPlan, cohort: Cohort, graph: ServerGraph, directory: Directory | None
+        self,
+        plan: SumPlan,
+        cohort: Cohort,
+        graph: ServerGraph,
+        directory: Directory | None,
+        pool: Executor | None,
     ) -> None:
         if plan.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
             raise ConfigurationError(
@@ -92,6 +98,7 @@ class MaskingServer:
         self._session = b""
         self._dealt: dict[int, Dealt] = {}
         self._unopened: dict[int, frozenset[int]] = {}
+        self._pool = pool
         self._uploads = Uploads(plan)
         self._survivors: frozenset[int] = frozenset()
         self._shares: dict[int, dict[int, Any]] = {}
@@ -335,8 +342,9 @@ class MaskingServer:
             roster=self._roster,
             survivors=self._survivors,
             around=self._graph.around,
+            pool=self._pool,
         )
-        add_terms(self._uploads.total, terms)
+        add_terms(self._uploads.total, terms, self._pool)
         self._expected = set()
         yield Done(self._uploads.total, tuple(self._name(i) for i in survivors))
 

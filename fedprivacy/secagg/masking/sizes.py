@@ -1,10 +1,11 @@
-"""What masked aggregation costs a client in bytes, from the very messages that it sends."""
+"""What masked aggregation costs a client in bytes, from the very messages that pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from fedprivacy.crypto import CHECKSUM_BYTES
+from fedprivacy.secagg.cohort import Membership
 from fedprivacy.secagg.contract import Adversary
 from fedprivacy.secagg.masking.messages import (
     BOX_BYTES,
@@ -15,15 +16,23 @@ from fedprivacy.secagg.masking.messages import (
     InclusionSignatures,
     KeyAdvertisement,
     MaskedInput,
+    Neighbourhood,
     OpenedShare,
+    PlacedEntry,
+    Roster,
+    RosterEntry,
     SealedBox,
     SealedShares,
+    ShareDelivery,
+    SurvivorSet,
+    SurvivorSignature,
+    UnmaskRequest,
     UnmaskShares,
 )
 from fedprivacy.secagg.uploads import chunk_sizes
 from fedprivacy.wire import Message, Record, encode
 
-__all__ = ["upload_sizes"]
+__all__ = ["download_sizes", "path_lengths", "upload_sizes"]
 
 _32 = bytes(32)
 _CHECKSUM = bytes(CHECKSUM_BYTES)
@@ -39,7 +48,7 @@ def upload_sizes(
     in one place: a client names those whose boxes it could not open, at most 5 bytes each. On a
     sparse graph the indices of neighbours, any in the cohort, are taken at their longest.
     """
-    met = range(members - min(degree + 1, members), members) if degree else range(members)
+    met = _met(members, degree)
     signs = adversary is not Adversary.HONEST_BUT_CURIOUS
     yield "keys", len(encode(KeyAdvertisement(_32, _32, _64 if signs else b"")))
     box = SealedBox(0, bytes(BOX_BYTES), _64)
@@ -54,6 +63,71 @@ def upload_sizes(
         yield "consistency", len(encode(ConsistencySignature(_64)))
     share = OpenedShare(0, bytes(SHARE_BYTES), bytes(SALT_BYTES))
     yield "unmasking", _with_rows(UnmaskShares(()), met, share)
+
+
+def download_sizes(
+    adversary: Adversary, *, members: int, degree: int, id_bytes: int
+) -> Iterator[tuple[str, int]]:
+    """Phase and bytes of each message that the server sends one client when nobody is lost.
+
+    Client ids have `id_bytes` each. Of a sparse graph, indices, places and proofs are taken at
+    their longest.
+    """
+    met = _met(members, degree)
+    signs = adversary is not Adversary.HONEST_BUT_CURIOUS
+    yield "shares", _shown(members, degree, id_bytes, _64 if signs else b"")
+    box = SealedBox(0, bytes(BOX_BYTES), _64)
+    yield "input", _with_rows(ShareDelivery(()), met, box)
+    yield "consistency" if signs else "unmasking", len(encode(SurvivorSet(tuple(met))))
+    if signs:
+        # On a sparse graph a client's own word on itself is not among them.
+        signers = met[1:] if degree else met
+        yield "unmasking", _with_rows(UnmaskRequest(()), signers, SurvivorSignature(0, _64))
+
+
+def path_lengths(leaves: int) -> Iterator[tuple[range, int]]:
+    """The leaves of a Merkle tree from left to right, with how many siblings lead to its root.
+
+    The tree of n leaves has the largest power of two below n on its left (RFC 9162, section 2.1.1).
+    """
+    first, above = 0, 0
+    while (rest := leaves - first) > 1:
+        height = (rest - 1).bit_length() - 1
+        above += 1
+        yield range(first, first + (1 << height)), above + height
+        first += 1 << height
+    yield range(first, leaves), above
+
+
+def _met(members: int, degree: int) -> Sequence[int]:
+    """The indices of those whom a client has to do with: of neighbours, the longest."""
+    return range(members - min(degree + 1, members), members) if degree else range(members)
+
+
+def _shown(members: int, degree: int, id_bytes: int, signature: bytes) -> int:
+    """The size of the message that shows a client all members, or its neighbours on the ring."""
+    met = _met(members, degree)
+
+    def row(siblings: int) -> Record:
+        path = (_32,) * siblings
+        entry = RosterEntry(Membership(0, "c" * id_bytes, _32, path), _32, _32, signature)
+        return PlacedEntry(entry, members - 1, path) if degree else entry
+
+    message = Neighbourhood(members, _32, ()) if degree else Roster(())
+    bare = len(encode(row(0)))
+    longer = (
+        count * (len(encode(row(siblings))) - bare)
+        for count, siblings in _longest_paths(members, len(met))
+    )
+    return _with_rows(message, met, row(0)) + sum(longer)
+
+
+def _longest_paths(leaves: int, count: int) -> Iterator[tuple[int, int]]:
+    """Of so many leaves those with the longest paths: how many have a path of which length."""
+    for some, siblings in sorted(path_lengths(leaves), key=lambda pair: -pair[1]):
+        taken = min(len(some), count)
+        count -= taken
+        yield taken, siblings
 
 
 def _with_rows(message: Message, indices: Sequence[int], row: Record) -> int:
