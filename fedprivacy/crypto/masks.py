@@ -12,7 +12,7 @@ from fedprivacy.randomness import Keystream
 
 __all__ = ["MaskStream"]
 
-_CHUNK_BYTES = 1 << 16  # keystream at a time: it is added while it lies in the cache
+_CHUNK_BYTES = 1 << 18  # keystream at a time: it is added while it lies in the cache
 
 
 class MaskStream:
