@@ -141,32 +141,29 @@ class SparseServer:
     def __init__(self, plan: SumPlan, *, rng: Rng) -> None:
         self._plan = plan
         self._rng = rng
-        self._ring: tuple[RosterEntry, ...] = ()
-        self._place: dict[int, int] = {}
+        self._root = b""
+        self._placed: dict[int, PlacedEntry] = {}
+        """Every member's, by index."""
         self._around: dict[int, tuple[int, ...]] = {}
-        self._tree = MerkleTree(())
         self._included: dict[int, list[SurvivorSignature]] = {}
 
     def arrange(self, entries: Sequence[RosterEntry]) -> bytes:
         if fault := _ring_fault(self._plan, len(entries), 0):
             raise RoundAborted(Reason.GRAPH, fault)
         order = ring_order(len(entries), rng=self._rng)
-        self._ring = tuple(entries[i] for i in order)
-        self._place = {e.membership.index: place for place, e in enumerate(self._ring)}
-        self._tree = MerkleTree([entry.leaf() for entry in self._ring])
-        self._around = {
-            e.membership.index: self._indices_around(place) for place, e in enumerate(self._ring)
-        }
-        return ring_session_id(self._plan, len(self._ring), self._tree.root)
-
-    def _indices_around(self, place: int) -> tuple[int, ...]:
-        places = (place, *ring_neighbours(place, len(self._ring), self._plan.degree))
-        return tuple(sorted(self._ring[p].membership.index for p in places))
+        ring = [entries[i] for i in order]
+        tree = MerkleTree([entry.leaf() for entry in ring])
+        self._root = tree.root
+        for place, entry in enumerate(ring):
+            member = entry.membership.index
+            self._placed[member] = PlacedEntry(entry, place, tree.path(place))
+            places = (place, *ring_neighbours(place, len(ring), self._plan.degree))
+            self._around[member] = tuple(sorted(ring[p].membership.index for p in places))
+        return ring_session_id(self._plan, len(ring), tree.root)
 
     def shown_to(self, member: int) -> bytes:
-        places = [self._place[i] for i in self.around(member)]
-        entries = tuple(PlacedEntry(self._ring[p], p, self._tree.path(p)) for p in places)
-        return encode(Neighbourhood(len(self._ring), self._tree.root, entries))
+        entries = tuple(self._placed[i] for i in self.around(member))
+        return encode(Neighbourhood(len(self._placed), self._root, entries))
 
     def around(self, member: int) -> tuple[int, ...]:
         return self._around[member]
