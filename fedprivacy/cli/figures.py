@@ -49,7 +49,7 @@ class Figures:
             )
         adversary = self._adversary()
         corrupt = self._corrupt(adversary, clients)
-        least = corrupt + 2 if self.min_clients is None else self.min_clients
+        least = 2 if self.min_clients is None else self.min_clients
         plan = Plan(
             schema="fedprivacy/plan/1",
             dataset=DatasetRules(id="figures", unit=CLIENT_UNIT),

@@ -83,7 +83,7 @@ def plan(
             "--min-clients",
             min=2,
             metavar="N",
-            help="Without a file: the fewest in a sum; two more than the corrupt when left out.",
+            help="Without a file: the fewest in a sum, 2 when left out; safety may ask for more.",
         ),
     ] = None,
     protocol: Annotated[

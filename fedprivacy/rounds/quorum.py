@@ -109,10 +109,10 @@ def quorum_fault(
 def _size_fault(rules: AggregationRules, n: int, t: int, *, sparse: bool) -> str | None:
     c, losses = rules.corrupt, expected_losses(rules, n)
     needed, alone = max(t, rules.min_clients), max(c + 1, 2)
-    # On a sparse graph, t is of a neighbourhood, and held against those of c that may be in it.
+    # On a sparse graph, t is of a neighbourhood, and the honest in a sum follow from the graph.
     if t < alone and not sparse:
         return f"threshold {t} lets {max(c, 1)} clients unmask alone: at least {alone}"
-    if needed < c + 2:
+    if needed < c + 2 and not sparse:
         least = rules.min_clients
         return f"min_clients {least} with {c} corrupt may leave one honest: at least {c + 2}"
     if t > n:
@@ -141,6 +141,9 @@ def _ring_fault(rules: AggregationRules, n: int, t: int, degree: int) -> str | N
 
 
 def _least_honest(rules: AggregationRules) -> int:
-    """What min_clients asks of a graph: a server that may lie can release several sums."""
+    """The fewest honest clients that a graph may leave in a sum; never one alone.
+
+    A server that may lie can release several sums: each must be as large as min_clients asks.
+    """
     curious = rules.adversary is Adversary.HONEST_BUT_CURIOUS
-    return 0 if curious else rules.min_clients
+    return 2 if curious else max(rules.min_clients, 2)
