@@ -145,6 +145,8 @@ def test_ctrl_c_ends_a_run_in_one_line(project, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that run in the background ignore the signal, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     first = running.stderr.readline()
     running.send_signal(signal.SIGINT)
