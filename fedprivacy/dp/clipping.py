@@ -62,7 +62,7 @@ class Clip:
         with np.errstate(over="ignore"):  # an infinite norm is longer than the target, too
             long = np.sqrt(_squares(values)) > target
         if not long.any():
-            return update
+            return Update(values, update.weight)
         # Each long row is first divided by its peak, so that no square overflows.
         peaks = np.where(long, _peaks(values), 1.0)[..., None]
         norms = np.where(long, np.sqrt(_squares(values, peaks)), target)

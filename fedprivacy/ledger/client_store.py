@@ -8,6 +8,7 @@ who race for it succeeds.
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,14 @@ from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.ledger.storage import AnchoredFile, fact
 from fedprivacy.ledger.tables import answers, attempts, directories, facts, receipts, spent
 
-__all__ = ["ClientStore"]
+__all__ = ["ClientStore", "Once"]
+
+
+class Once(enum.Enum):
+    """How often an input may leave."""
+
+    ATTEMPT = "attempt"
+    ROUND = "round"
 
 
 class ClientStore:
@@ -137,10 +145,17 @@ class ClientStore:
             row = {**key, "round_id": round_id, "broadcast": broadcast, "terms": terms}
             _insert_once(connection, attempts, row, Reason.ROUND_SEEN, f"{where} was begun")
 
-    def mark_spent(self, run_id: bytes, round: int, attempt: int) -> None:
-        """The input is about to leave; `SPENT` if it already did in this attempt."""
+    def mark_spent(
+        self, run_id: bytes, round: int, attempt: int, *, once_in: Once = Once.ATTEMPT
+    ) -> None:
+        """The input is about to leave; `SPENT` if it already did in this attempt, or round."""
         key = {"run_id": run_id, "round": round, "attempt": attempt}
         with self._file.writing("spent", *_key_bytes(run_id, round, attempt)) as connection:
+            if once_in is Once.ROUND:
+                earlier = select(spent.c.attempt).where(_is_round(spent, run_id, round))
+                if connection.execute(earlier).first() is not None:
+                    detail = f"the input of round {round} was already sent in some attempt"
+                    raise PeerError(Reason.SPENT, detail)
             sent = f"the input of round {round}, attempt {attempt} was already sent"
             _insert_once(connection, spent, key, Reason.SPENT, sent)
 

@@ -218,7 +218,7 @@ def _rosters(
     return [_bounds(n, corrupt, dropped - (clients - n), security_bits) for n in sizes]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # a table of n numbers each, and a server's plans come before trust
 def _bounds(clients: int, corrupt: int, dropped: int, security_bits: int) -> _Bounds:
     return _Bounds(clients, corrupt, dropped, security_bits)
 

@@ -46,6 +46,10 @@ class MaskedChunk(Message, frozen=True, tag="masked-chunk"):
     sequence: Annotated[int, Meta(ge=0, lt=1 << 32)]
     data: Annotated[bytes, Meta(min_length=1, max_length=MAX_CHUNK_BYTES)]
 
+    def __repr__(self) -> str:
+        # Without masks, these are a client's own values.
+        return f"MaskedChunk(sequence={self.sequence}, {len(self.data)} bytes)"
+
 
 def chunk_slices(length: int) -> Iterator[slice]:
     """The slices of a vector that go into one chunk each."""

@@ -52,7 +52,9 @@ class Weigh:
         if update.weight == 1:
             return update
         values, weight = update.values, float(update.weight)
-        weighted = Lazy(values.shape, lambda part: values[..., part] * weight)
+        weighted = Lazy(
+            values.shape, lambda part: np.multiply(values[..., part], weight, dtype=np.float64)
+        )
         return Update(weighted, update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:

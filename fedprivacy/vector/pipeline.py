@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,10 +76,20 @@ def _kept(update: Update) -> Update:
     values = update.values
     if not isinstance(values, np.ndarray) or values.ndim != 1:
         return update
-    base = values.base
-    if values.flags.writeable or (isinstance(base, np.ndarray) and base.flags.writeable):
-        return Update(values.copy(), update.weight)
-    return update
+    return update if _is_fixed(values) else Update(values.copy(), update.weight)
+
+
+def _is_fixed(array: NDArray[Any]) -> bool:
+    """Whether neither the array nor what it is a view of can be written to.
+
+    Other views of an array of its own memory are not seen.
+    """
+    if array.flags.writeable:
+        return False
+    base: object = array.base
+    if isinstance(base, mmap):
+        return memoryview(base).readonly
+    return base is None or (isinstance(base, np.ndarray) and _is_fixed(base))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
-from fedprivacy.ledger import ClientStore
+from fedprivacy.ledger import ClientStore, Once
 
 RUN, OTHER_RUN = b"r" * 16, b"s" * 16
 CAST, OTHER_CAST = b"b" * 32, b"c" * 32
@@ -90,6 +90,9 @@ def test_an_input_is_sent_once_an_attempt(store):
     store.mark_spent(RUN, 1, 2)
     store.mark_spent(RUN, 2, 1)
     store.mark_spent(OTHER_RUN, 1, 1)
+    refused(Reason.SPENT, lambda *key: store.mark_spent(*key, once_in=Once.ROUND), RUN, 1, 3)
+    store.mark_spent(RUN, 3, 1, once_in=Once.ROUND)
+    refused(Reason.SPENT, lambda *key: store.mark_spent(*key, once_in=Once.ROUND), RUN, 3, 2)
 
 
 def test_a_round_is_answered_once_across_attempts(store):
