@@ -271,15 +271,15 @@ def the_same_attempt_on_a_fresh_ring(honest):
 def a_second_attempt_on_a_fresh_ring(honest):
     """After an attempt was answered the ring is drawn again over all but one: the difference tells.
 
-    Its twin is a second attempt where nothing was answered.
+    Its twin is a second attempt where no input had left.
     """
     table = RingTable()
     cohort = table.cohort()
-    first = table.script(table.freeze(cohort), cohort).invite().roster().deliver()
+    first = table.script(table.freeze(cohort), cohort).invite().roster()
     second = table.script(table.freeze(cohort, attempt=2), cohort)
     if honest:
         return second.invite(table.names[:7]).finish()
-    first.survive().request()
+    first.deliver().survive().request()
     second.invite(table.names[:7])
     if not second.adverts:
         return table.told()
