@@ -147,7 +147,7 @@ class Reason(enum.Enum):
     TOO_FEW = 80
     """Fewer able clients than the threshold."""
     FAILED = 82
-    """The client ended for a reason of its own that it does not tell."""
+    """A party ended for a reason of its own: a client does not tell it, a server's disk is full."""
     SUM_RANGE = 83
     """The sum is out of the range that honest clients can reach."""
 

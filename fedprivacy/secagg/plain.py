@@ -123,6 +123,10 @@ class PlainServer:
         except PeerError as error:
             self.exclude(sender)
             raise error.blame(sender) from None
+        except RoundAborted as error:
+            self._over = True
+            self._uploads.clear()
+            return iter((Aborted(error),))
         return iter(())
 
     def _take(self, sender: str, message: MaskedChunk | PlainInput) -> None:

@@ -6,6 +6,7 @@ that dies in the middle leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.arithmetic import PackedSum, pack, packed_size
 from fedprivacy.crypto import CHECKSUM_BYTES, Checksum
-from fedprivacy.errors import PeerError, Reason
+from fedprivacy.errors import PeerError, Reason, RoundAborted
 from fedprivacy.secagg.contract import SumPlan
 from fedprivacy.wire import Message, blob_size, digest, encode
 
@@ -95,104 +96,157 @@ class Uploads:
     """The server's side: the sum of the uploads that are complete, and the others apart.
 
     `total` is kept packed. Unfinished uploads take at most as much memory again, whatever their
-    number; beyond that they are in a file without a name.
+    number; what is beyond that lies in one file without a name.
     """
 
     def __init__(self, plan: SumPlan) -> None:
         self._plan = plan
         self.total = PackedSum(plan.length, plan.modulus_bits)
         self._spools: dict[int, _Spool] = {}
+        self._overflow = _Overflow(packed_size(CHUNK_VALUES, plan.modulus_bits))
+        self._in_memory = 0
         one_sum = packed_size(plan.length, plan.modulus_bits)
         # A little less than the sum, for what is under way.
         self._room = max(one_sum - one_sum // 16, _LEAST_MEMORY)
 
     def take(self, index: int, chunk: MaskedChunk) -> None:
-        """Keep a member's next chunk; raises `PeerError(CHUNK_ORDER)` for any other."""
+        """Keep a member's next chunk.
+
+        Raises `PeerError(CHUNK_ORDER)` for any other, and `RoundAborted(FAILED)` where the disk
+        does not take it.
+        """
         spool = self._spools.get(index)
         if spool is None:
             spool = self._spools.setdefault(index, _Spool(self._plan, index))
         spool.check(chunk)
-        in_memory = sum(s.in_memory for s in self._spools.values())
-        spool.put(chunk.data, spill=in_memory + len(chunk.data) > self._room)
+        # Nothing is noted of a chunk before it is kept.
+        if self._in_memory + len(chunk.data) > self._room:
+            spool.note(chunk.data, self._overflow.put(chunk.data))
+        else:
+            spool.note(chunk.data, chunk.data)
+            self._in_memory += len(chunk.data)
 
     def fold(self, index: int, checksum: bytes) -> None:
         """Add a member's complete upload to the sum, and forget it.
 
         Raises `PeerError` and leaves the sum untouched where a chunk is missing (`CHUNK_ORDER`),
-        the checksum differs (`DIGEST`) or padding is not zero (`PADDING`).
+        the checksum differs (`DIGEST`) or padding is not zero (`PADDING`); `RoundAborted(FAILED)`
+        where the disk does not give back what it took.
         """
-        spool = self._spools.pop(index, None)
+        spool = self._spools.get(index)
         if spool is None:
             raise PeerError(Reason.CHUNK_ORDER, "an upload without chunks")
-        spool.check_whole(checksum)
-        for start, data in spool.chunks():
-            self.total.add_packed(start, data)
+        try:
+            spool.check_whole(checksum)
+            for sequence, (kept, size) in enumerate(zip(spool.chunks, spool.sizes, strict=True)):
+                data = kept if isinstance(kept, bytes) else self._overflow.get(kept, size)
+                self.total.add_packed(sequence * CHUNK_VALUES, data)
+        finally:
+            self.drop(index)
 
     def drop(self, index: int) -> None:
         """Forget what a member has sent of an upload."""
-        self._spools.pop(index, None)
+        spool = self._spools.pop(index, None)
+        for kept in spool.chunks if spool else ():
+            if isinstance(kept, bytes):
+                self._in_memory -= len(kept)
+            else:
+                self._overflow.free(kept)
 
     def clear(self) -> None:
         """Forget every unfinished upload."""
-        self._spools.clear()
+        for index in tuple(self._spools):
+            self.drop(index)
 
 
 class _Spool:
-    """One unfinished upload: its chunks in memory, from some chunk on in a file."""
+    """One unfinished upload: of each chunk the bytes, or where they lie in the file."""
 
     def __init__(self, plan: SumPlan, index: int) -> None:
-        self._sizes = [
+        self.sizes = [
             packed_size(s.stop - s.start, plan.modulus_bits) for s in chunk_slices(plan.length)
         ]
+        self.chunks: list[bytes | int] = []
         self._spare_bits = -plan.length * plan.modulus_bits % 8
         self._checksum = _checksum(plan, index)
-        self._memory: list[bytes] = []
-        self._file: IO[bytes] | None = None
-        self._count = 0
         self._last_byte = 0
-        self.in_memory = 0
 
     def check(self, chunk: MaskedChunk) -> None:
         """Raise `PeerError(CHUNK_ORDER)` for any chunk but the next."""
-        expected = self._count
-        if chunk.sequence != expected or expected >= len(self._sizes):
+        expected = len(self.chunks)
+        if chunk.sequence != expected or expected >= len(self.sizes):
             raise PeerError(Reason.CHUNK_ORDER, f"chunk {chunk.sequence} where {expected} is next")
-        if len(chunk.data) != self._sizes[expected]:
-            detail = f"chunk {expected} has {len(chunk.data)} bytes, not {self._sizes[expected]}"
+        if len(chunk.data) != self.sizes[expected]:
+            detail = f"chunk {expected} has {len(chunk.data)} bytes, not {self.sizes[expected]}"
             raise PeerError(Reason.CHUNK_ORDER, detail)
 
-    def put(self, data: bytes, *, spill: bool) -> None:
-        """Keep a chunk; in the file if `spill`, as all that follow it then are."""
+    def note(self, data: bytes, kept: bytes | int) -> None:
+        """Count the next chunk, which is kept in memory or at this place of the file."""
         self._checksum.update(data)
         self._last_byte = data[-1]
-        self._count += 1
-        if self._file is None and spill:
-            # Open as long as the spool is there.
-            self._file = tempfile.TemporaryFile(prefix="fedprivacy-")  # noqa: SIM115
-            weakref.finalize(self, self._file.close)
-        if self._file is not None:
-            self._file.write(data)
-        else:
-            self._memory.append(data)
-            self.in_memory += len(data)
+        self.chunks.append(kept)
 
     def check_whole(self, checksum: bytes) -> None:
         """Raise `PeerError` unless all chunks are there, as announced, with clean padding."""
-        if self._count != len(self._sizes):
-            detail = f"{self._count} of {len(self._sizes)} chunks arrived"
+        if len(self.chunks) != len(self.sizes):
+            detail = f"{len(self.chunks)} of {len(self.sizes)} chunks arrived"
             raise PeerError(Reason.CHUNK_ORDER, detail)
         if self._checksum.value() != checksum:
             raise PeerError(Reason.DIGEST, "the upload does not have the announced checksum")
         if self._spare_bits and self._last_byte >> (8 - self._spare_bits):
             raise PeerError(Reason.PADDING, "bits after the last value are not zero")
 
-    def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Each chunk with the index of its first value; a chunk read is forgotten."""
-        if self._file is not None:
-            self._file.seek(0)
-        held = iter(self._memory)
-        for sequence, size in enumerate(self._sizes):
-            data = next(held, None)
-            if data is None:
-                data = self._file.read(size) if self._file is not None else b""
-            yield sequence * CHUNK_VALUES, data
+
+class _Overflow:
+    """Chunks in a file without a name, in places of one size that are used again."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._file: IO[bytes] | None = None
+        self._free: list[int] = []
+        self._places = 0
+
+    def put(self, data: bytes) -> int:
+        """Where the bytes now lie."""
+        place = self._free[-1] if self._free else self._places
+        with _disk():
+            file = self._opened()
+            file.seek(place * self._size)
+            if file.write(data) != len(data):
+                raise OSError("the disk took a part only")
+        if self._free:
+            self._free.pop()
+        else:
+            self._places += 1
+        return place
+
+    def get(self, place: int, size: int) -> bytes:
+        """The bytes that were put there."""
+        with _disk():
+            file = self._opened()
+            file.seek(place * self._size)
+            data = file.read(size)
+            if len(data) != size:
+                raise OSError("the file is shorter than what was written")
+            return data
+
+    def free(self, place: int) -> None:
+        """Let other chunks take the place."""
+        self._free.append(place)
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            # Unbuffered: a write that fails fails at once. Open as long as this object is there.
+            self._file = tempfile.TemporaryFile(prefix="fedprivacy-", buffering=0)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+        return self._file
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    """The server's own disk ends the round for everyone; it is no peer's fault."""
+    try:
+        yield
+    except OSError as error:
+        detail = f"an upload could not be kept: {error.strerror or error}"
+        raise RoundAborted(Reason.FAILED, detail) from None

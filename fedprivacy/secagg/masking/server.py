@@ -146,6 +146,8 @@ class MaskingServer:
             # An input that is already in the sum stays; its sender answers no later phase.
             self.exclude(sender)
             raise error.blame(sender) from None
+        except RoundAborted as error:
+            return self._abort(error)
         return iter(())
 
     def _take(self, index: int, message: bytes) -> None:
