@@ -2,7 +2,6 @@
 
 from fedprivacy.arithmetic.packed_sum import PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
-from fedprivacy.arithmetic.parallel import map_ahead
 from fedprivacy.arithmetic.residues import (
     MAX_BITS,
     from_residues,
@@ -30,7 +29,6 @@ __all__ = [
     "from_residues",
     "lagrange_at_zero",
     "limbs_of",
-    "map_ahead",
     "modulus_bits",
     "pack",
     "packed_size",

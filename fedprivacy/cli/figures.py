@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import Plan
-from fedprivacy.rounds.plan import AUTO, CLIENT_UNIT, AggregationRules, DatasetRules, UpdateRules
 from fedprivacy.rounds.quorum import share_of
+from fedprivacy.rounds.rules import AUTO, CLIENT_UNIT, AggregationRules, DatasetRules, UpdateRules
 from fedprivacy.secagg import Adversary
 from fedprivacy.vector import Weights
 

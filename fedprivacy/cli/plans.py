@@ -22,77 +22,86 @@ _LENGTH = 1_000_000
 _MOST_CLIENTS = 1_000_000
 
 
+_Path = Annotated[Path | None, typer.Argument(metavar="[PRIVACY.toml]", show_default=False)]
+_Policy = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="CLIENT.toml", help="A client's policy to check it by."),
+]
+_Clients = Annotated[
+    int | None,
+    typer.Option(
+        "--clients",
+        min=1,
+        max=_MOST_CLIENTS,
+        metavar="N",
+        help="The cohort. With a file, by default the fewest whom the plan allows.",
+    ),
+]
+_Length = Annotated[
+    int, typer.Option("--length", min=1, metavar="N", help="Parameters in one update.")
+]
+_Corrupt = Annotated[
+    str | None,
+    typer.Option(
+        "--corrupt",
+        metavar="N|RATE",
+        help="Without a file: clients in league with the server, 50 or 0.05.",
+    ),
+]
+_Dropout = Annotated[
+    float | None,
+    typer.Option("--dropout", metavar="RATE", help="Without a file: the share that may be lost."),
+]
+_Adversary = Annotated[
+    str | None,
+    typer.Option(
+        "--adversary",
+        metavar="NAME",
+        help="Without a file: honest-but-curious, semi-malicious or malicious (as it is when "
+        "left out).",
+    ),
+]
+_Bits = Annotated[
+    int | None,
+    typer.Option(
+        "--bits",
+        min=2,
+        max=32,
+        metavar="N",
+        help="Without a file: bits of a value before it is summed; 16 when left out.",
+    ),
+]
+_MinClients = Annotated[
+    int | None,
+    typer.Option(
+        "--min-clients",
+        min=2,
+        metavar="N",
+        help="Without a file: the fewest in a sum, 2 when left out; safety may ask for more.",
+    ),
+]
+_Protocol = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol", metavar="NAME", help="Without a file: one by name; auto when left out."
+    ),
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
 def plan(
-    path: Annotated[
-        Path | None, typer.Argument(metavar="[PRIVACY.toml]", show_default=False)
-    ] = None,
+    path: _Path = None,
     *,
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="CLIENT.toml", help="A client's policy to check it by."),
-    ] = None,
-    clients: Annotated[
-        int | None,
-        typer.Option(
-            "--clients",
-            min=1,
-            max=_MOST_CLIENTS,
-            metavar="N",
-            help="The cohort. With a file, by default the fewest whom the plan allows.",
-        ),
-    ] = None,
-    length: Annotated[
-        int, typer.Option("--length", min=1, metavar="N", help="Parameters in one update.")
-    ] = _LENGTH,
-    corrupt: Annotated[
-        str | None,
-        typer.Option(
-            "--corrupt",
-            metavar="N|RATE",
-            help="Without a file: clients in league with the server, 50 or 0.05.",
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            "--dropout", metavar="RATE", help="Without a file: the share that may be lost."
-        ),
-    ] = None,
-    adversary: Annotated[
-        str | None,
-        typer.Option(
-            "--adversary",
-            metavar="NAME",
-            help="Without a file: honest-but-curious, semi-malicious or malicious (as it is when "
-            "left out).",
-        ),
-    ] = None,
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            "--bits",
-            min=2,
-            max=32,
-            metavar="N",
-            help="Without a file: bits of a value before it is summed; 16 when left out.",
-        ),
-    ] = None,
-    min_clients: Annotated[
-        int | None,
-        typer.Option(
-            "--min-clients",
-            min=2,
-            metavar="N",
-            help="Without a file: the fewest in a sum, 2 when left out; safety may ask for more.",
-        ),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            "--protocol", metavar="NAME", help="Without a file: one by name; auto when left out."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    policy: _Policy = None,
+    clients: _Clients = None,
+    length: _Length = _LENGTH,
+    corrupt: _Corrupt = None,
+    dropout: _Dropout = None,
+    adversary: _Adversary = None,
+    bits: _Bits = None,
+    min_clients: _MinClients = None,
+    protocol: _Protocol = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Say what a plan guarantees and costs, without running it.
 

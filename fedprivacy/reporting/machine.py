@@ -19,7 +19,7 @@ from fedprivacy.crypto import KeyPair, MaskStream, SigningKey, verify
 from fedprivacy.randomness import InsecureTestRng, Keystream
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.traffic import round_work
-from fedprivacy.secagg import Membership, SumPlan
+from fedprivacy.secagg import Membership, SumPlan, Work
 from fedprivacy.secagg.masking.keys import Secret, self_seed
 from fedprivacy.secagg.masking.masks import MaskedVector
 from fedprivacy.secagg.masking.messages import (
@@ -34,7 +34,6 @@ from fedprivacy.secagg.masking.messages import (
 )
 from fedprivacy.secagg.masking.recovery import Dealt, check_shares, recover_secrets
 from fedprivacy.secagg.masking.shares import deal, open_box
-from fedprivacy.secagg.masking.work import Work
 from fedprivacy.secagg.uploads import CHUNK_VALUES, MaskedChunk, PackedUpload, Uploads, chunk_slices
 from fedprivacy.vector import Update
 from fedprivacy.wire import MerkleTree, decode, encode, verify_path

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import msgspec
 
 from fedprivacy.errors import ConfigurationError
-from fedprivacy.rounds.plan import AUTO, AggregationRules, Plan
+from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import choose_quorum, quorum_fault
+from fedprivacy.rounds.rules import AUTO, AggregationRules
 from fedprivacy.secagg import Adversary, SecAgg, SecAggPlus
 
 __all__ = ["Settled", "settle"]

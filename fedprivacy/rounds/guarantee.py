@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedprivacy.rounds.plan import AggregationRules, Plan, Trust
+from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
+from fedprivacy.rounds.rules import AggregationRules, Trust
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
 from fedprivacy.secagg.parameters import SECURITY_BITS
 

@@ -10,7 +10,8 @@ from msgspec import Meta
 from fedprivacy.crypto import Suite
 from fedprivacy.errors import PolicyRefused, Reason
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
-from fedprivacy.rounds.plan import Adjacency, Plan, Trust
+from fedprivacy.rounds.plan import Plan
+from fedprivacy.rounds.rules import Adjacency, Trust
 from fedprivacy.secagg import Adversary
 
 __all__ = ["ClientPolicy"]

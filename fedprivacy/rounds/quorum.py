@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from fedprivacy.rounds.rules import AggregationRules
 from fedprivacy.secagg import PROTOCOLS, Adversary
 from fedprivacy.secagg.parameters import choose_graph, graph_fault, graph_of_degree
-
-if TYPE_CHECKING:
-    from fedprivacy.rounds.plan import AggregationRules
 
 __all__ = [
     "Quorum",

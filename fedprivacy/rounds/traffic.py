@@ -10,10 +10,8 @@ from fedprivacy.rounds.messages import Envelope, Invitation
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses
 from fedprivacy.rounds.round_plan import VERSION, RoundPlan
-from fedprivacy.secagg import PROTOCOLS, Membership
-from fedprivacy.secagg.masking.sizes import path_lengths
-from fedprivacy.secagg.masking.work import Work
-from fedprivacy.wire import DIGEST_BYTES, blob_size, encode
+from fedprivacy.secagg import PROTOCOLS, Membership, Work
+from fedprivacy.wire import DIGEST_BYTES, blob_size, encode, path_lengths
 
 __all__ = ["LONGEST_ID", "download_bytes", "round_work", "upload_bytes"]
 

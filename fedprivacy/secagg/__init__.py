@@ -19,6 +19,7 @@ from fedprivacy.secagg.contract import (
 )
 from fedprivacy.secagg.masking import SecAgg, SecAggPlus
 from fedprivacy.secagg.plain import Plain
+from fedprivacy.secagg.work import Work
 
 __all__ = [
     "PROTOCOLS",
@@ -41,6 +42,7 @@ __all__ = [
     "Source",
     "SumPlan",
     "SummingProtocol",
+    "Work",
 ]
 
 PROTOCOLS: dict[str, SummingProtocol] = {p.name: p for p in (Plain(), SecAgg(), SecAggPlus())}

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,7 @@ from fedprivacy.crypto import Directory, Identity, Suite
 from fedprivacy.errors import RoundAborted
 from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
-
-if TYPE_CHECKING:
-    from fedprivacy.secagg.masking.work import Work
+from fedprivacy.secagg.work import Work
 
 __all__ = [
     "SERVER",

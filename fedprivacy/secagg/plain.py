@@ -28,7 +28,6 @@ from fedprivacy.secagg.contract import (
     Source,
     SumPlan,
 )
-from fedprivacy.secagg.masking.work import Work
 from fedprivacy.secagg.uploads import (
     MAX_CHUNK_BYTES,
     Check,
@@ -38,6 +37,7 @@ from fedprivacy.secagg.uploads import (
     chunk_sizes,
     chunk_slices,
 )
+from fedprivacy.secagg.work import Work
 from fedprivacy.wire import Message, decode, encode
 
 __all__ = ["Plain", "PlainClient", "PlainInput", "PlainServer"]

@@ -13,7 +13,7 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import ClientPolicy, Plan
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
-from fedprivacy.rounds.plan import AUTO
+from fedprivacy.rounds.rules import AUTO
 from fedprivacy.secagg import PROTOCOLS, Adversary
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import FeatureScale, hospital_name

@@ -1,7 +1,7 @@
 """Canonical messages: what goes over the wire, how it is hashed, and the record of it."""
 
 from fedprivacy.wire.hashing import DIGEST_BYTES, digest
-from fedprivacy.wire.merkle import MerkleTree, merkle_root, verify_path
+from fedprivacy.wire.merkle import MerkleTree, merkle_root, path_lengths, verify_path
 from fedprivacy.wire.messages import Message, Record, blob_size, decode, encode
 from fedprivacy.wire.transcript import Transcript, TranscriptEntry
 
@@ -17,5 +17,6 @@ __all__ = [
     "digest",
     "encode",
     "merkle_root",
+    "path_lengths",
     "verify_path",
 ]

@@ -6,9 +6,9 @@ Leaves and nodes are hashed under different prefixes, so that a node never passe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-__all__ = ["MerkleTree", "merkle_root", "verify_path"]
+__all__ = ["MerkleTree", "merkle_root", "path_lengths", "verify_path"]
 
 
 def _leaf(data: bytes) -> bytes:
@@ -52,6 +52,20 @@ class MerkleTree:
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """The 32-byte root over leaves in order."""
     return MerkleTree(leaves).root
+
+
+def path_lengths(leaves: int) -> Iterator[tuple[range, int]]:
+    """The leaves of a Merkle tree from left to right, with how many siblings lead to its root.
+
+    The tree of n leaves has the largest power of two below n on its left (RFC 9162, section 2.1.1).
+    """
+    first, above = 0, 0
+    while (rest := leaves - first) > 1:
+        height = (rest - 1).bit_length() - 1
+        above += 1
+        yield range(first, first + (1 << height)), above + height
+        first += 1 << height
+    yield range(first, leaves), above
 
 
 def verify_path(root: bytes, size: int, index: int, leaf: bytes, path: Sequence[bytes]) -> bool:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import Reason
 from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundPlan
-from fedprivacy.rounds.plan import Trust
 from fedprivacy.rounds.policy import Requirements
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import PROTOCOLS, SERVER
 from fedprivacy.secagg.plain import PlainInput
 from fedprivacy.wire import decode, encode

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from fedprivacy.rounds.plan import AggregationRules
 from fedprivacy.rounds.quorum import least_threshold, quorum_fault
+from fedprivacy.rounds.rules import AggregationRules
 from fedprivacy.secagg import Adversary
 
 COHORTS = [(n, c) for n in range(1, 9) for c in range(n)]

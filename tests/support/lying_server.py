@@ -15,9 +15,9 @@ from fedprivacy.errors import PeerError, PolicyRefused
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundClient
-from fedprivacy.rounds.plan import AggregationRules, DatasetRules, UpdateRules
 from fedprivacy.rounds.policy import AggregationFloor, Requirements
 from fedprivacy.rounds.round_plan import RoundPlan
+from fedprivacy.rounds.rules import AggregationRules, DatasetRules, UpdateRules
 from fedprivacy.secagg import SERVER, Adversary, Cohort, Send
 from fedprivacy.secagg.masking import messages as m
 from fedprivacy.secagg.masking.keys import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from fedprivacy.crypto import Directory, Identity
 from fedprivacy.randomness import Rng
@@ -11,6 +11,7 @@ from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.client import RAND_BYTES, ClientPhase, MaskingClient
 from fedprivacy.secagg.masking.complete import CompleteClient, CompleteServer
+from fedprivacy.secagg.masking.neighbours import ClientGraph, ServerGraph
 from fedprivacy.secagg.masking.server import MaskingServer
 from fedprivacy.secagg.masking.sizes import download_sizes, upload_sizes
 from fedprivacy.secagg.masking.sparse import SparseClient, SparseServer
@@ -19,13 +20,52 @@ from fedprivacy.secagg.masking.work import count_work
 __all__ = ["ClientPhase", "MaskingClient", "MaskingServer", "SecAgg", "SecAggPlus"]
 
 
+class _ClientGraphOf(Protocol):
+    def __call__(self, plan: SumPlan, directory: Directory | None, floor: int) -> ClientGraph: ...
+
+
+class _ServerGraphOf(Protocol):
+    def __call__(self, plan: SumPlan, directory: Directory | None, *, rng: Rng) -> ServerGraph: ...
+
+
 class _Masking:
-    """What both have in common."""
+    """What both have in common: all but the graph."""
 
     rand_bytes: ClassVar[int] = RAND_BYTES
     upload_sizes = staticmethod(upload_sizes)
     download_sizes = staticmethod(download_sizes)
     work = staticmethod(count_work)
+    _client_graph: ClassVar[_ClientGraphOf]
+    _server_graph: ClassVar[_ServerGraphOf]
+
+    @classmethod
+    def server(
+        cls,
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
+    ) -> MaskingServer:
+        graph = cls._server_graph(plan, directory, rng=rng)
+        return MaskingServer(plan, cohort, graph, directory, pool)
+
+    @classmethod
+    def client(
+        cls,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        rand: bytes,
+    ) -> MaskingClient:
+        graph = cls._client_graph(plan, directory, floor)
+        return MaskingClient(
+            plan, membership, graph, identity=identity, directory=directory, rand=rand
+        )
 
 
 class SecAgg(_Masking):
@@ -37,32 +77,8 @@ class SecAgg(_Masking):
     adversaries: ClassVar[frozenset[Adversary]] = frozenset(
         {Adversary.HONEST_BUT_CURIOUS, Adversary.MALICIOUS}
     )
-
-    @staticmethod
-    def server(
-        plan: SumPlan,
-        cohort: Cohort,
-        directory: Directory | None,
-        *,
-        rng: Rng,
-        pool: Executor | None = None,
-    ) -> MaskingServer:
-        return MaskingServer(plan, cohort, CompleteServer(plan, directory), directory, pool)
-
-    @staticmethod
-    def client(
-        plan: SumPlan,
-        membership: Membership,
-        *,
-        identity: Identity,
-        directory: Directory | None,
-        floor: int,
-        rand: bytes,
-    ) -> MaskingClient:
-        graph = CompleteClient(plan, directory, floor)
-        return MaskingClient(
-            plan, membership, graph, identity=identity, directory=directory, rand=rand
-        )
+    _client_graph = CompleteClient
+    _server_graph = CompleteServer
 
 
 class SecAggPlus(_Masking):
@@ -78,29 +94,5 @@ class SecAggPlus(_Masking):
     adversaries: ClassVar[frozenset[Adversary]] = frozenset(
         {Adversary.HONEST_BUT_CURIOUS, Adversary.SEMI_MALICIOUS}
     )
-
-    @staticmethod
-    def server(
-        plan: SumPlan,
-        cohort: Cohort,
-        directory: Directory | None,
-        *,
-        rng: Rng,
-        pool: Executor | None = None,
-    ) -> MaskingServer:
-        return MaskingServer(plan, cohort, SparseServer(plan, rng=rng), directory, pool)
-
-    @staticmethod
-    def client(
-        plan: SumPlan,
-        membership: Membership,
-        *,
-        identity: Identity,
-        directory: Directory | None,
-        floor: int,
-        rand: bytes,
-    ) -> MaskingClient:
-        graph = SparseClient(plan, directory, floor)
-        return MaskingClient(
-            plan, membership, graph, identity=identity, directory=directory, rand=rand
-        )
+    _client_graph = SparseClient
+    _server_graph = SparseServer

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from fedprivacy.crypto import Directory, SigningKey, verify
 from fedprivacy.errors import PeerError, Reason
+from fedprivacy.randomness import Rng
 from fedprivacy.secagg.contract import SumPlan
 from fedprivacy.secagg.masking.keys import SURVIVORS_LABEL, session_id, signed_survivors
 from fedprivacy.secagg.masking.messages import (
@@ -79,11 +80,11 @@ class CompleteClient:
 
 
 class CompleteServer:
-    """Everyone is around everyone."""
+    """Everyone is around everyone; nothing is drawn."""
 
     signed_in: ClassVar[type[ConsistencySignature]] = ConsistencySignature
 
-    def __init__(self, plan: SumPlan, directory: Directory | None) -> None:
+    def __init__(self, plan: SumPlan, directory: Directory | None, *, rng: Rng) -> None:
         self._plan = plan
         self._directory = directory
         self._session = b""

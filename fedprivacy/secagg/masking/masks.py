@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic import PackedSum, map_ahead, pack, unpack, word_dtype
+from fedprivacy.arithmetic import PackedSum, pack, unpack, word_dtype
 from fedprivacy.crypto import MaskStream
+from fedprivacy.secagg.pool import map_ahead
 from fedprivacy.secagg.uploads import chunk_slices
 
 __all__ = ["MaskedVector", "Term", "add_terms"]

@@ -15,7 +15,6 @@ from fedprivacy.arithmetic import (
     combine,
     lagrange_at_zero,
     limbs_of,
-    map_ahead,
     secret_from_limbs,
     share_from_bytes,
 )
@@ -38,6 +37,7 @@ from fedprivacy.secagg.masking.messages import (
     UnmaskShares,
 )
 from fedprivacy.secagg.masking.neighbours import check_ascending
+from fedprivacy.secagg.pool import map_ahead
 
 __all__ = ["Dealt", "check_shares", "mask_terms", "recover_secrets"]
 

@@ -30,9 +30,9 @@ from fedprivacy.secagg.masking.messages import (
     UnmaskShares,
 )
 from fedprivacy.secagg.uploads import chunk_sizes
-from fedprivacy.wire import Message, Record, encode
+from fedprivacy.wire import Message, Record, encode, path_lengths
 
-__all__ = ["download_sizes", "path_lengths", "upload_sizes"]
+__all__ = ["download_sizes", "upload_sizes"]
 
 _32 = bytes(32)
 _CHECKSUM = bytes(CHECKSUM_BYTES)
@@ -83,20 +83,6 @@ def download_sizes(
         # On a sparse graph a client's own word on itself is not among them.
         signers = met[1:] if degree else met
         yield "unmasking", _with_rows(UnmaskRequest(()), signers, SurvivorSignature(0, _64))
-
-
-def path_lengths(leaves: int) -> Iterator[tuple[range, int]]:
-    """The leaves of a Merkle tree from left to right, with how many siblings lead to its root.
-
-    The tree of n leaves has the largest power of two below n on its left (RFC 9162, section 2.1.1).
-    """
-    first, above = 0, 0
-    while (rest := leaves - first) > 1:
-        height = (rest - 1).bit_length() - 1
-        above += 1
-        yield range(first, first + (1 << height)), above + height
-        first += 1 << height
-    yield range(first, leaves), above
 
 
 def _met(members: int, degree: int) -> Sequence[int]:

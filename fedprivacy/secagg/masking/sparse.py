@@ -138,7 +138,7 @@ class SparseServer:
 
     signed_in: ClassVar[type[InclusionSignatures]] = InclusionSignatures
 
-    def __init__(self, plan: SumPlan, *, rng: Rng) -> None:
+    def __init__(self, plan: SumPlan, directory: Directory | None, *, rng: Rng) -> None:
         self._plan = plan
         self._rng = rng
         self._root = b""

@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fedprivacy.arithmetic import PRIME, limbs_of
 from fedprivacy.secagg.contract import Adversary
 from fedprivacy.secagg.masking.messages import SECRET_BYTES
+from fedprivacy.secagg.work import Work
 
-__all__ = ["Work", "count_work"]
+__all__ = ["count_work"]
 
 _SECRETS = 2
-_PASS_MASKS = 1024  # that the server takes off the sum in one pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """How often one party does what takes time."""
-
-    key_pairs: int = 0
-    agreements: int = 0
-    signatures: int = 0
-    verifications: int = 0
-    proof_steps: int = 0
-    """Siblings hashed on the way from a leaf to a root."""
-    boxes_sealed: int = 0
-    boxes_opened: int = 0
-    rows: int = 0
-    """Of messages, read or written: a box, an entry, a signature or a share each."""
-    entries_placed: int = 0
-    """Neighbours shown to a client, each with the proof of its place."""
-    dealing_products: int = 0
-    """In the field, to evaluate the polynomials of the shares."""
-    shares_checked: int = 0
-    basis_products: int = 0
-    """In the field, for the weights of an interpolation at zero."""
-    shares_combined: int = 0
-    secrets_recovered: int = 0
-    mask_seeds: int = 0
-    mask_values: int = 0
-    """Words of keystream, each added to a value."""
-    values_encoded: int = 0
-    """Clipped and rounded, of every unit."""
-    values_packed: int = 0
-    values_folded: int = 0
-    values_released: int = 0
-    """Unpacked, packed again and decoded, once for each pass over the sum."""
 
 
 def count_work(
@@ -106,5 +70,5 @@ def _server(n: int, lost: int, met: int, t: int, length: int, *, signs: bool, sp
         mask_seeds=masks,
         mask_values=masks * length,
         values_folded=present * length,
-        values_released=-(-masks // _PASS_MASKS) * length,
+        values_released=length,
     )

@@ -1,9 +1,10 @@
+import os
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
-from fedprivacy.arithmetic import map_ahead
+from fedprivacy.secagg.pool import map_ahead
 
 
 @pytest.fixture(params=[0, 1, 3], ids=lambda n: f"{n} threads")
@@ -23,6 +24,20 @@ def test_results_come_in_the_order_of_the_pieces(pool):
 def test_processes_can_share_it():
     with ProcessPoolExecutor(2) as pool:
         assert list(map_ahead(abs, range(-30, 0), pool)) == list(range(30, 0, -1))
+
+
+def dies_elsewhere(piece):
+    """Ends the process that it is done in, unless that is the one which made the piece."""
+    home, value = piece
+    if os.getpid() != home:
+        os._exit(1)
+    return value
+
+
+def test_what_a_dead_process_leaves_undone_is_done_here():
+    with ProcessPoolExecutor(2) as pool:
+        pieces = [(os.getpid(), i) for i in range(30)]
+        assert list(map_ahead(dies_elsewhere, pieces, pool)) == list(range(30))
 
 
 def test_pieces_are_taken_a_few_at_a_time(pool):
