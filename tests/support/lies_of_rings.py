@@ -302,3 +302,31 @@ def an_answer_once_more(honest):
     if not table.refusals:
         script.request(to=rest)
     return table.told(won=script.has_both_secrets("c0"))
+
+
+@lie(Reason.SPENT)
+def one_input_on_two_rings(honest):
+    """Two attempts are under way, each member is told of one only: ten inputs open on both rings.
+
+    Three others are in each sum: their difference holds six inputs, where seven and more are
+    promised. The twin is a second attempt where no input had left at the first.
+    """
+    # Degree 12, of whom t = 7 unmask: eight that answer open a ring of thirteen.
+    table = RingTable(clients=16, aggregation={"dropout": 0.3})
+    cohort, names = table.cohort(), list(table.names)
+    rings = [(names[:13], names[:8]), (names[3:], names[8:])]
+    scripts = []
+    for attempt, (members, _) in enumerate(rings, 1):
+        script = table.script(table.freeze(cohort, attempt=attempt), cohort).invite(members)
+        scripts.append(script.draw().roster())
+    if honest:
+        return scripts[1].finish()
+    for script in scripts:
+        script.deliver()
+    if table.refusals:
+        return table.told()
+    opened = []
+    for script, (members, answering) in zip(scripts, rings, strict=True):
+        script.survive(members, answering).request(to=answering)
+        opened.append(script.sum_of(members) == table.exact(members))
+    return table.told(won=all(opened))
