@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.vector import BLOCK_VALUES, Lazy, Update, VectorSpec
+from fedprivacy.vector import BLOCK_VALUES, Repeatable, Update, VectorSpec
 
 __all__ = ["Clip"]
 
@@ -67,7 +67,7 @@ class Clip:
         peaks = np.where(long, _peaks(values), 1.0)[..., None]
         norms = np.where(long, np.sqrt(_squares(values, peaks)), target)
         factors = (target / norms)[..., None]
-        clipped = Lazy(values.shape, lambda part: values[..., part] / peaks * factors)
+        clipped = Repeatable(values.shape, lambda part: values[..., part] / peaks * factors)
         return Update(clipped, update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
