@@ -30,13 +30,13 @@ _MANY = 1 << 32
 class PerUnit:
     """Apply the stages to each unit's vector and sum the integers that they end in.
 
-    Takes `(units, length)` float64 with at most `max_units` rows and gives `(length,)` int64, of
-    the length that the stages leave, and
-    the number of units as the weight; no units give zeros and weight 0. Adding, removing or
-    changing one unit changes the sum by that unit's integers alone, since each row's result
-    depends on no other. With one stage that draws randomness once a row, equal for the same `rng` to
-    encoding the units one after the other. Works in blocks of rows of `BLOCK_VALUES` values (or one row):
-    what is held besides the input does not grow with the number of units.
+    Takes `(units, length)` float64 with at most `max_units` rows and gives int64, of the length
+    that the stages leave, and the number of units as the weight; no units give zeros and weight 0.
+    Adding, removing or changing one unit changes the sum by that unit's integers alone, since each
+    row's result depends on no other. With one stage that draws randomness, once a row, equal for
+    the same `rng` to encoding the units one after the other. Works in blocks of rows of
+    `BLOCK_VALUES` values (or one row): what is held besides the input does not grow with the number
+    of units.
     """
 
     stages: tuple[Stage, ...]
