@@ -283,6 +283,51 @@ def test_the_low_bits_of_a_wide_gaussian_are_uniform():
     assert stats.chisquare(seen).pvalue > FALSE_ALARM
 
 
+def test_a_wide_gaussians_distance_covers_what_rejection_makes_of_its_tables():
+    """Twice the distance of the coarse table over the share that stays, and the table's tail."""
+    wide = WideGaussian(Fraction(2048) ** 2)
+    weights, coarse = wide._table.weights, 512**2
+    with mpmath.workprec(PRECISION):
+        true = [gaussian_ratio(h, coarse) for h in range(len(weights) + 200)]
+        whole = sum(true)
+        distance = sum(
+            abs(w * mpmath.mpf(2) ** -127 - p / whole) for w, p in zip(weights, true, strict=False)
+        )
+        distance = (distance + sum(true[len(weights) :]) / whole) / 2
+        stays = 1 / gaussian_pmf(0, 2048**2) / (2 * 4 * whole)
+        assert 0.99 < stays < 1
+        assert 2 * distance / stays <= wide.total_variation < 2.0**-112
+
+
+@pytest.mark.parametrize("variance", [2**24 + 1, 32767**2, 2**60])
+def test_a_candidate_stays_by_the_ratio_of_the_true_masses(variance):
+    """The coin one below 1 - p(x) / p(h B) sends it away, and one above keeps it."""
+    wide, count = discrete_gaussian(variance), 400
+    step = 1 << wide._step_bits
+    rng = np.random.default_rng(1)
+    words = rng.integers(0, 2**64, count, dtype=np.uint64) & ~np.uint64(1)  # all positive
+    steps = np.empty(count, dtype=np.int64)
+    wide._table.look_up(words, steps, None)
+    rests = rng.integers(1, step, count).tolist()
+    wanted, coins = [], []
+    with mpmath.workprec(300):
+        for i, (h, rest) in enumerate(zip(steps.tolist(), rests, strict=True)):
+            x = h * step + rest
+            ratio = gaussian_ratio(x, variance) / gaussian_ratio(h * step, variance)
+            coins.append(int(mpmath.floor((1 - ratio) * 2**40)) + (1 if i % 2 else -1))
+            if i % 2:
+                wanted.append(x)
+
+    more = np.array([c << 24 | r for c, r in zip(coins, rests, strict=True)], dtype=np.uint64)
+    blocks = [words, more]
+
+    class Given:
+        def fill(self, out):
+            out[:] = blocks.pop(0) if blocks else 2**63
+
+    assert wide._candidates(count, Given()).tolist() == wanted
+
+
 def test_a_wide_gaussians_bounds_hold_and_its_distance_is_stated():
     for variance in (2**24 + 1, 32767**2, 2**60):
         wide = discrete_gaussian(variance)
