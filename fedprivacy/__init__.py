@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fedprivacy.crypto.directory import Directory
     from fedprivacy.crypto.identity import Identity
     from fedprivacy.dp.clipping import Clip
+    from fedprivacy.dp.noise import DiscreteGaussian, Skellam
     from fedprivacy.dp.perunit import PerUnit
     from fedprivacy.errors import (
         BudgetExhausted,
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from fedprivacy.ledger.client_store import ClientStore
     from fedprivacy.rounds import ClientPolicy, Guarantee, Plan, RoundPlan, RunRecord
     from fedprivacy.secagg import Plain, SecAgg, SecAggPlus
-    from fedprivacy.vector.fixedpoint import FixedPoint, Weigh
+    from fedprivacy.vector.fixedpoint import FixedPoint, Rounding, Weigh
     from fedprivacy.vector.pipeline import Pipeline
+    from fedprivacy.vector.rotate import Rotate
     from fedprivacy.wire import Transcript
 
     __version__: str
@@ -41,6 +43,7 @@ __all__ = [
     "Clip",
     "ConfigurationError",
     "Directory",
+    "DiscreteGaussian",
     "FedPrivacyError",
     "FixedPoint",
     "Guarantee",
@@ -53,11 +56,14 @@ __all__ = [
     "Plan",
     "PolicyRefused",
     "Reason",
+    "Rotate",
     "RoundAborted",
     "RoundPlan",
+    "Rounding",
     "RunRecord",
     "SecAgg",
     "SecAggPlus",
+    "Skellam",
     "Transcript",
     "Weigh",
     "__version__",
@@ -67,6 +73,7 @@ _ROOMS = {
     "fedprivacy.crypto.directory": ("Directory",),
     "fedprivacy.crypto.identity": ("Identity",),
     "fedprivacy.dp.clipping": ("Clip",),
+    "fedprivacy.dp.noise": ("DiscreteGaussian", "Skellam"),
     "fedprivacy.dp.perunit": ("PerUnit",),
     "fedprivacy.errors": (
         "BudgetExhausted",
@@ -81,8 +88,9 @@ _ROOMS = {
     "fedprivacy.ledger.client_store": ("ClientStore",),
     "fedprivacy.rounds": ("ClientPolicy", "Guarantee", "Plan", "RoundPlan", "RunRecord"),
     "fedprivacy.secagg": ("Plain", "SecAgg", "SecAggPlus"),
-    "fedprivacy.vector.fixedpoint": ("FixedPoint", "Weigh"),
+    "fedprivacy.vector.fixedpoint": ("FixedPoint", "Rounding", "Weigh"),
     "fedprivacy.vector.pipeline": ("Pipeline",),
+    "fedprivacy.vector.rotate": ("Rotate",),
     "fedprivacy.wire": ("Transcript",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
