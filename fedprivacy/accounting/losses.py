@@ -25,6 +25,7 @@ MOST_DISTINCT = 8
 """Distinct sampled events in one distribution."""
 _INTERVALS = (1e-4, 1e-3, 1e-2)
 _MOST_POINTS = 2e6
+_MOST_COUNT = 10**9
 _EACH = 1 << 6
 _TOTALS = 1 << 4
 
@@ -41,6 +42,8 @@ def pld_epsilon(
         return None
     parts = _parts(counts)
     if parts is None or sum(rate < 1 for _, rate in parts) > MOST_DISTINCT:
+        return None
+    if max(parts.values()) > _MOST_COUNT:
         return None
     interval = _interval(parts, likely)
     if interval is None:
@@ -88,12 +91,18 @@ def _single(multiplier: float, rate: float, adjacency: Adjacency, interval: floa
     }
     # Tails underflow to zero, and the logarithm of zero is the infinite loss that is meant.
     with np.errstate(all="ignore"):
-        return dp.pld.privacy_loss_distribution.from_gaussian_mechanism(
+        found = dp.pld.privacy_loss_distribution.from_gaussian_mechanism(
             standard_deviation=multiplier,
             value_discretization_interval=interval,
             sampling_prob=rate,
             neighboring_relation=relation[adjacency],
         )
+    # A short distribution is kept sparse, and before composing n of size s the library computes
+    # s**n, which never ends for many rounds. Dense ones are composed at once.
+    remove, add = found._pmf_remove, found._pmf_add  # noqa: SLF001 - there is no other way in
+    return dp.pld.privacy_loss_distribution.PrivacyLossDistribution(
+        remove.to_dense_pmf(), None if add is remove else add.to_dense_pmf()
+    )
 
 
 @lru_cache(maxsize=_TOTALS)

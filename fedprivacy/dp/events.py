@@ -33,7 +33,7 @@ LEAST_LOCAL_DEVIATION = 2.0
 one (the distance is 2e-9 a coordinate at 1.5, and 7e-17 at 2)."""
 
 _MOST = 1e100  # products of a few of them are still floats
-_MANY = 1 << 62
+_MANY = 1 << 40
 _IN_RANGE = "give a figure in this range"
 
 
