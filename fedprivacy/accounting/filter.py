@@ -45,9 +45,14 @@ class RdpFilter:
         self.adjacency = adjacency
         self._delta = delta * (1 - _SET_ASIDE)
         usual = Release(GaussianEvent(1.0)) if expected is None else expected
-        self.order = _best_order(self.epsilon, self._delta, charge_of(usual)[0], adjacency)
+        self._best = _best_order(self.epsilon, self._delta, charge_of(usual)[0], adjacency)
         self._spent = 0.0
         self._lost = 0.0
+
+    @property
+    def order(self) -> float:
+        """The order at which divergences are added up."""
+        return ORDERS[self._best]
 
     @property
     def spent(self) -> float:
@@ -74,7 +79,7 @@ class RdpFilter:
 
     def _after(self, release: Release) -> tuple[float, float]:
         charge, count = charge_of(release)
-        rdp = float(curve(charge, self.adjacency, (self.order,))[0])
+        rdp = float(curve(charge, self.adjacency)[self._best])
         lost = release.event.delta_extra * release.count
         # Upwards: sums of floats must not lose what many small charges add up to.
         spent = self._spent + count * rdp
@@ -84,14 +89,14 @@ class RdpFilter:
         return renyi_epsilon(np.array([rdp]), self._delta, (self.order,))
 
 
-def _best_order(epsilon: float, delta: float, charge: Charge, adjacency: Adjacency) -> float:
-    """The order that admits most of these charges: the one with the most room for one's cost."""
+def _best_order(epsilon: float, delta: float, charge: Charge, adjacency: Adjacency) -> int:
+    """The place in `ORDERS` of the one that admits most of these charges: the one with the most room for one's cost."""
     costs = curve(charge, adjacency)
     # The conversion adds to a divergence what depends on order and delta only.
     added = [renyi_epsilon(np.ones(1), delta, (order,)) - 1 for order in ORDERS]
     with np.errstate(invalid="ignore"):  # infinite over infinite: an order without any use
         admitted = (epsilon - np.array(added)) / costs
-    return ORDERS[int(np.nanargmax(admitted))]
+    return int(np.nanargmax(admitted))
 
 
 def _log(value: float) -> float:

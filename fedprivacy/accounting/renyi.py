@@ -64,6 +64,8 @@ def curve(
 ) -> NDArray[np.float64]:
     """The Renyi divergence of one charge at each order, at most, read-only; infinite if unknown.
 
+    `orders` ascend.
+
     Under replace-one no amplification is counted: neighbours are then two mixtures, for which the
     divergence is at most that without sampling, by joint quasi-convexity.
     """
@@ -79,6 +81,9 @@ def curve(
         else:
             rdp = _whole(event, np.ceil(orders))
     rdp = np.where(rdp >= 0, rdp, np.inf)
+    # A divergence does not fall with its order, so that of a larger one holds as well: at
+    # fractional orders dp_accounting adds up magnitudes where signs alternate, which can be far off.
+    rdp = np.minimum.accumulate(rdp[::-1])[::-1]
     rdp.setflags(write=False)
     return rdp
 
