@@ -15,6 +15,7 @@ from fedprivacy.errors import ConfigurationError
 
 __all__ = [
     "LEAST_LOCAL_DEVIATION",
+    "Adjacency",
     "Composed",
     "DiscreteGaussianEvent",
     "DistributedDiscreteGaussianEvent",
@@ -31,8 +32,8 @@ LEAST_LOCAL_DEVIATION = 2.0
 """Standard deviation of one share, in integer units: below, a sum of discrete Gaussians is far from
 one (the distance is 2e-9 a coordinate at 1.5, and 7e-17 at 2)."""
 
-_MOST = 1e150  # a square of it is still a float
-_MANY = 1 << 62
+_MOST = 1e100  # products of a few of them are still floats
+_MANY = 1 << 40
 _IN_RANGE = "give a figure in this range"
 
 
@@ -154,6 +155,14 @@ class SkellamEvent(_Noisy):
 
 
 Event = GaussianEvent | DiscreteGaussianEvent | DistributedDiscreteGaussianEvent | SkellamEvent
+
+
+class Adjacency(enum.Enum):
+    """When two data sets are neighbours."""
+
+    ADD_OR_REMOVE_ONE = "add-or-remove-one"
+    """A unit is there or not; absent, it counts as zero, and no divisor depends on it."""
+    REPLACE_ONE = "replace-one"
 
 
 class Sampling(enum.Enum):

@@ -1,0 +1,18 @@
+"""From privacy events to epsilon: accountants, a filter, a planner. Pure."""
+
+from fedprivacy.accounting.accountant import Accountant, Bound, Method, epsilon_of
+from fedprivacy.accounting.filter import RdpFilter
+from fedprivacy.accounting.planner import Cost, Mechanism, Workload, noise_for, rounds_within
+
+__all__ = [
+    "Accountant",
+    "Bound",
+    "Cost",
+    "Mechanism",
+    "Method",
+    "RdpFilter",
+    "Workload",
+    "epsilon_of",
+    "noise_for",
+    "rounds_within",
+]
