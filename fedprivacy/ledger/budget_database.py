@@ -42,6 +42,7 @@ __all__ = ["BudgetDatabase", "append", "rows_from"]
 
 T = TypeVar("T")
 
+_MEMORY = ":memory:"
 _PATIENCE = 30  # seconds to wait for another process's commit
 _TRIES = 20  # of a transaction that the database could not place before or after another
 _RETRIED = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -68,7 +69,12 @@ class BudgetDatabase:
     def __init__(self, place: str | Path) -> None:
         self._url = _url_of(place)
         self._path = _path_of(self._url)
-        self.name = self._url.render_as_string(hide_password=True)
+        sqlite = self._url.drivername == "sqlite"
+        self.name = (
+            self._url.database or _MEMORY
+            if sqlite
+            else self._url.render_as_string(hide_password=True)
+        )
         self._engine = _engine(self._url)
 
     def close(self) -> None:
@@ -78,7 +84,7 @@ class BudgetDatabase:
     def exists(self) -> bool:
         """Whether there is such a table."""
         if self._path is not None and not self._path.exists():
-            return False  # SQLite would make it
+            return False  # to connect would make it
         return self.read(lambda connection: inspect(connection).has_table(entries.name))
 
     def make(self) -> None:
@@ -168,7 +174,7 @@ def _url_of(place: str | Path) -> URL:
 
 def _path_of(url: URL) -> Path | None:
     """The file of an SQLite database, None in memory and elsewhere."""
-    if url.drivername != "sqlite" or url.database in {None, "", ":memory:"}:
+    if url.drivername != "sqlite" or url.database in {None, "", _MEMORY}:
         return None
     return Path(str(url.database))
 
@@ -182,7 +188,8 @@ def _engine(url: URL) -> Engine:
         url,
         poolclass=NullPool,
         isolation_level="SERIALIZABLE",
-        connect_args={"connect_timeout": _PATIENCE},
+        # A server without an encoding of its own would answer in bytes.
+        connect_args={"connect_timeout": _PATIENCE, "client_encoding": "utf8"},
     )
     event.listen(engine, "begin", _begin_postgresql)
     return engine
@@ -190,7 +197,7 @@ def _engine(url: URL) -> Engine:
 
 def _sqlite(url: URL) -> Engine:
     path = _path_of(url)
-    if path is None:
+    if path is None:  # nothing is kept: for trying out
         shared = {"check_same_thread": False}
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=shared)
     else:

@@ -64,12 +64,12 @@ class BudgetLedger:
 
     def __init__(
         self,
-        place: str | Path,
+        place: str | Path | BudgetDatabase,
         *,
         clock: Callable[[], int],
         accountant: EpsilonAccountant | None = None,
     ) -> None:
-        self._database = BudgetDatabase(place)
+        self._database = place if isinstance(place, BudgetDatabase) else BudgetDatabase(place)
         self._clock = clock
         self._accountant = accountant
         self._lock = threading.RLock()
@@ -98,12 +98,9 @@ class BudgetLedger:
                 body = encode_entry(Founded(clock(), name))
                 append(connection, 0, body, entry_hash(bytes(32), 0, body))
 
-        try:
-            database.make()
-            database.in_turn(begin)
-        finally:
-            database.close()
-        return cls(place, clock=clock, accountant=accountant)
+        database.make()
+        database.in_turn(begin)
+        return cls(database, clock=clock, accountant=accountant)
 
     def close(self) -> None:
         """Let go of the database; the ledger is of no use afterwards."""
