@@ -46,7 +46,7 @@ def test_of_those_who_race_for_the_last_of_a_budget_nobody_gets_more(place, coun
     opened(found(place), epsilon=float(LIMIT)).close()
     outcomes = race(place, count)
     assert sum(outcomes) == LIMIT
-    assert all(outcomes)  # it was a race
+    assert sum(map(bool, outcomes)) >= 2  # more than any of them asks for: it was a race
     with found(place) as ledger:
         budget = ledger.budget(KEY)
         assert (budget.charged, budget.refused) == (LIMIT, count * ROUNDS - LIMIT)
