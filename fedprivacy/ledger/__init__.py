@@ -5,6 +5,7 @@ from fedprivacy.ledger.budget_events import BudgetTerms, EpsilonAccountant, Priv
 from fedprivacy.ledger.budget_history import History, Verification
 from fedprivacy.ledger.budget_ledger import BudgetLedger
 from fedprivacy.ledger.budget_state import Budget, BudgetStatus, Reservation, ReservationState
+from fedprivacy.ledger.client_budget import Charge, ClientBudget
 from fedprivacy.ledger.client_store import ClientStore, Once
 from fedprivacy.ledger.heads import Contradiction, Finding, SignedHead
 
@@ -14,6 +15,8 @@ __all__ = [
     "BudgetLedger",
     "BudgetStatus",
     "BudgetTerms",
+    "Charge",
+    "ClientBudget",
     "ClientStore",
     "Contradiction",
     "EpsilonAccountant",
