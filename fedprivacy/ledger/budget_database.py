@@ -24,7 +24,9 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     MetaData,
+    Select,
     Table,
+    column,
     create_engine,
     event,
     exc,
@@ -142,7 +144,8 @@ class BudgetDatabase:
 
 def rows_from(connection: Connection, first: int) -> Iterator[tuple[int, bytes, bytes]]:
     """Number, body and hash of each row from this number on, in order."""
-    query = select(entries.c.number, entries.c.body, entries.c.head)
+    # Without types, so that what is of another type is seen as it is.
+    query: Select[Any] = select(column("number"), column("body"), column("head")).select_from(entries)
     query = query.where(entries.c.number >= first).order_by(entries.c.number)
     yield from map(tuple, connection.execute(query))
 
