@@ -20,11 +20,11 @@ from sqlalchemy import (
     URL,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     LargeBinary,
     MetaData,
-    Select,
     Table,
     column,
     create_engine,
@@ -145,7 +145,8 @@ class BudgetDatabase:
 def rows_from(connection: Connection, first: int) -> Iterator[tuple[int, bytes, bytes]]:
     """Number, body and hash of each row from this number on, in order."""
     # Without types, so that what is of another type is seen as it is.
-    query: Select[Any] = select(column("number"), column("body"), column("head")).select_from(entries)
+    columns: list[ColumnElement[Any]] = [column("number"), column("body"), column("head")]
+    query = select(*columns).select_from(entries)
     query = query.where(entries.c.number >= first).order_by(entries.c.number)
     yield from map(tuple, connection.execute(query))
 
