@@ -143,6 +143,8 @@ class Reason(enum.Enum):
     """A second ledger head for one round, which differs from the first."""
     DIRECTORY_EQUIVOCATED = 70
     """A second directory for one epoch, which differs from the first."""
+    NOT_ACKNOWLEDGED = 71
+    """A survivor, or an input, without the acknowledgements that its sender committed to."""
 
     TOO_FEW = 80
     """Fewer able clients than the threshold."""

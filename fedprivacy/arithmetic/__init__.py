@@ -1,5 +1,6 @@
-"""Pure functions on arrays of integers: residues, bit packing, secret sharing."""
+"""Pure functions on arrays: residues, bit packing, secret sharing, the Hadamard transform."""
 
+from fedprivacy.arithmetic.hadamard import hadamard_inflation, walsh_hadamard
 from fedprivacy.arithmetic.packed_sum import PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
 from fedprivacy.arithmetic.residues import (
@@ -27,6 +28,7 @@ __all__ = [
     "PackedSum",
     "combine",
     "from_residues",
+    "hadamard_inflation",
     "lagrange_at_zero",
     "limbs_of",
     "modulus_bits",
@@ -39,5 +41,6 @@ __all__ = [
     "split",
     "to_residues",
     "unpack",
+    "walsh_hadamard",
     "word_dtype",
 ]

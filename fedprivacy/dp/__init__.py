@@ -1,6 +1,18 @@
 """The stages with privacy meaning."""
 
+from fedprivacy.dp.adaptive import CountWithin, GeometricClip, count_ratio, vector_multiplier
 from fedprivacy.dp.clipping import Clip
+from fedprivacy.dp.noise import DiscreteGaussian, Skellam, event_of
 from fedprivacy.dp.perunit import PerUnit
 
-__all__ = ["Clip", "PerUnit"]
+__all__ = [
+    "Clip",
+    "CountWithin",
+    "DiscreteGaussian",
+    "GeometricClip",
+    "PerUnit",
+    "Skellam",
+    "count_ratio",
+    "event_of",
+    "vector_multiplier",
+]

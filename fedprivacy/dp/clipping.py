@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.vector import BLOCK_VALUES, Lazy, Update, VectorSpec
+from fedprivacy.vector import BLOCK_VALUES, Repeatable, Update, VectorSpec
 
-__all__ = ["Clip"]
+__all__ = ["Clip", "squared_norms"]
 
 _LEAST, _MOST = 1e-100, 1e100  # far enough inside float64 that squares near the norm are exact
 
@@ -60,14 +60,14 @@ class Clip:
         # of at most norm (1 - 2 (n + 8) u) is therefore at most `norm` however it is looked at.
         target = self.norm * (1 - (spec.length + 8) * 2.0**-52)
         with np.errstate(over="ignore"):  # an infinite norm is longer than the target, too
-            long = np.sqrt(_squares(values)) > target
+            long = np.sqrt(squared_norms(values)) > target
         if not long.any():
             return Update(values, update.weight)
         # Each long row is first divided by its peak, so that no square overflows.
         peaks = np.where(long, _peaks(values), 1.0)[..., None]
-        norms = np.where(long, np.sqrt(_squares(values, peaks)), target)
+        norms = np.where(long, np.sqrt(squared_norms(values, peaks)), target)
         factors = (target / norms)[..., None]
-        clipped = Lazy(values.shape, lambda part: values[..., part] / peaks * factors)
+        clipped = Repeatable(values.shape, lambda part: values[..., part] / peaks * factors)
         return Update(clipped, update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
@@ -85,7 +85,7 @@ def _blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
         yield taken
 
 
-def _squares(values: NDArray[Any], peaks: NDArray[np.float64] | None = None) -> Any:
+def squared_norms(values: NDArray[Any], peaks: NDArray[np.float64] | None = None) -> Any:
     """Each row's sum of squares, divided by the square of its peak where that is given."""
     total = np.zeros(values.shape[:-1])
     for block in _blocks(values):

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.vector import BLOCK_VALUES, Stage, Update, VectorSpec, chain, check_whole
+from fedprivacy.vector import (
+    BLOCK_VALUES,
+    Stage,
+    Update,
+    VectorSpec,
+    chain,
+    check_whole,
+    mixes,
+)
 
 __all__ = ["PerUnit"]
 
@@ -22,12 +30,13 @@ _MANY = 1 << 32
 class PerUnit:
     """Apply the stages to each unit's vector and sum the integers that they end in.
 
-    Takes `(units, length)` float64 with at most `max_units` rows and gives `(length,)` int64 and
-    the number of units as the weight; no units give zeros and weight 0. Adding, removing or
-    changing one unit changes the sum by that unit's integers alone, since each row's result
-    depends on no other. With one stage that draws randomness, equal for the same `rng` to encoding
-    the units one after the other. Works in blocks of rows of `BLOCK_VALUES` values (or one row):
-    what is held besides the input does not grow with the number of units.
+    Takes `(units, length)` float64 with at most `max_units` rows and gives int64, of the length
+    that the stages leave, and the number of units as the weight; no units give zeros and weight 0.
+    Adding, removing or changing one unit changes the sum by that unit's integers alone, since each
+    row's result depends on no other. With one stage that draws randomness, once a row, equal for
+    the same `rng` to encoding the units one after the other. Works in blocks of rows of
+    `BLOCK_VALUES` values (or one row): what is held besides the input does not grow with the number
+    of units.
     """
 
     stages: tuple[Stage, ...]
@@ -37,6 +46,10 @@ class PerUnit:
         check_whole("PerUnit.max_units", max_units, 1, _MANY)
         object.__setattr__(self, "stages", stages)
         object.__setattr__(self, "max_units", max_units)
+
+    @property
+    def mixes(self) -> bool:
+        return any(mixes(stage) for stage in self.stages)
 
     def _specs(self, spec: VectorSpec) -> tuple[VectorSpec, ...]:
         unit = dataclasses.replace(spec, per_unit=True, max_units=self.max_units)
@@ -62,8 +75,8 @@ class PerUnit:
         specs = self._specs(spec)
         specs[0].check(update.values)
         values = np.asarray(update.values)
-        total = np.zeros(spec.length, dtype=np.int64)
-        step = max(1, BLOCK_VALUES // spec.length)
+        total = np.zeros(specs[-1].length, dtype=np.int64)
+        step = max(1, BLOCK_VALUES // specs[-1].length)
         for start in range(0, len(values), step):
             block = Update(values[start : start + step])
             for stage, before in zip(self.stages, specs, strict=False):

@@ -115,6 +115,7 @@ def _dealt(dealer: int) -> SealedShares:
         dealer,
         dict.fromkeys(Secret, _32),
         dict.fromkeys(range(_MEMBERS), _32),
+        {},
         threshold=2,
         coefficients=Keystream(_32),
         salts=Keystream(_32),

@@ -1,9 +1,20 @@
 """Vectors on their way into and out of a sum: flattening, stages, pipelines."""
 
-from fedprivacy.vector.fixedpoint import FixedPoint, Weigh
+from fedprivacy.vector.fixedpoint import FixedPoint, Rounding, Weigh
 from fedprivacy.vector.flatten import Layout
 from fedprivacy.vector.pipeline import Aggregate, Encoded, Pipeline, Weights
-from fedprivacy.vector.spec import BLOCK_VALUES, Lazy, Stage, Update, VectorSpec, chain, check_whole
+from fedprivacy.vector.rotate import Rotate
+from fedprivacy.vector.spec import (
+    BLOCK_VALUES,
+    Lazy,
+    Repeatable,
+    Stage,
+    Update,
+    VectorSpec,
+    chain,
+    check_whole,
+    mixes,
+)
 
 __all__ = [
     "BLOCK_VALUES",
@@ -13,6 +24,9 @@ __all__ = [
     "Layout",
     "Lazy",
     "Pipeline",
+    "Repeatable",
+    "Rotate",
+    "Rounding",
     "Stage",
     "Update",
     "VectorSpec",
@@ -20,4 +34,5 @@ __all__ = [
     "Weights",
     "chain",
     "check_whole",
+    "mixes",
 ]

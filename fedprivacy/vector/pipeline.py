@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from mmap import mmap
 from typing import Any, Protocol
@@ -14,7 +15,16 @@ from fedprivacy.arithmetic import MAX_BITS, modulus_bits
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Rng
 from fedprivacy.vector.fixedpoint import Weigh
-from fedprivacy.vector.spec import BLOCK_VALUES, Lazy, Stage, Update, VectorSpec, chain, check_whole
+from fedprivacy.vector.spec import (
+    BLOCK_VALUES,
+    Lazy,
+    Stage,
+    Update,
+    VectorSpec,
+    chain,
+    check_whole,
+    mixes,
+)
 
 __all__ = ["Aggregate", "Encoded", "Pipeline", "Weights"]
 
@@ -116,14 +126,19 @@ class Pipeline:
         specs = chain(stages, VectorSpec(length))
         if not specs[-1].integer or specs[-1].per_unit:
             raise ConfigurationError("a pipeline must end in integers: put FixedPoint last")
+        if specs[-1].noise and weights is Weights.SUMMED:
+            raise ConfigurationError(
+                "weights = summed would tell the total weight without noise: use uniform weights, "
+                "and divide by a public number"
+            )
         pipeline = cls(length, stages, weights, specs)
         pipeline.modulus_bits(1)
         return pipeline
 
     @property
     def total_length(self) -> int:
-        """The number of integers that a client sends."""
-        return self.length + (self.weights is Weights.SUMMED)
+        """The number of integers that a client sends: a rotation pads the vector."""
+        return self.specs[-1].length + (self.weights is Weights.SUMMED)
 
     @property
     def client_bound(self) -> int:
@@ -146,8 +161,9 @@ class Pipeline:
     def quantisation_bound(self, total_weight: int) -> float:
         """More than any coordinate of a decoded sum differs from the sum of the clipped inputs.
 
-        `total_weight` is the aggregate's. The sum compared with is the exact one, or one taken in
-        float64 in any order. Above zero even for a total weight of zero.
+        Noise is left out: this is what rounding alone does. `total_weight` is the aggregate's. The
+        sum compared with is the exact one, or one taken in float64 in any order. Above zero even
+        for a total weight of zero.
         """
         check_whole("total_weight", total_weight, 0, 1 << MAX_BITS)
         spec = self.specs[-1]
@@ -156,11 +172,16 @@ class Pipeline:
         # m values are rounded: m <= total weight, since a vector of weight 0 is all zeros and
         # rounds to them; uniform weights do not count the units.
         m = max(1, total_weight) * (spec.max_units if self.weights is Weights.UNIFORM else 1)
-        limit = spec.bound / spec.max_units  # the magnitude of one rounded value
+        limit = (spec.bound - spec.noise) / spec.max_units  # the magnitude of one rounded value
         # In integer units: rounding moves each by < 1. With u = 2**-53, scaling and weighting
         # move each by < 4 limit u, decoding the sum by < 3 m limit u, this line by its own few u,
         # and a float64 sum of m values of at most `limit` is off by < m (m limit) u.
-        return m * (1 + limit * (2.0**-49 + m * 2.0**-53)) / spec.scale
+        moved = m * (1 + limit * (2.0**-49 + m * 2.0**-53)) / spec.scale
+        if any(mixes(stage) for stage in self.stages):
+            # A rotation may put all that moved, as a norm, into one coordinate. It errs itself by
+            # less than 2**-45 of the norms, of less than 2**31 steps each: a 2**-14th of a step.
+            moved *= math.sqrt(spec.length) * (1 + 2.0**-13)
+        return moved
 
     def encode(self, update: Update, *, rng: Rng) -> Encoded:
         """One client's integers, `(total_length,)` int64 in [-client_bound, client_bound].
@@ -188,8 +209,9 @@ class Pipeline:
     ) -> Aggregate:
         """The aggregate of so many clients from the sum of their integers, read slice by slice.
 
-        `total` is an array, or anything that gives int64 by slices, of length `total_length`; the
-        sum goes into `out`, `(length,)` float32 or float64, a memory map perhaps, where that is
+        `total` is an array, or anything that gives int64 by slices, of length `total_length`. It is
+        decoded block by block, unless a stage mixes the coordinates: then it lies in memory whole.
+        The sum goes into `out`, `(length,)` float32 or float64, a memory map perhaps, where that is
         given. Raises `PeerError` (`SUM_RANGE`), naming no culprit, for a total that so many honest
         clients cannot add up to.
         """
@@ -200,14 +222,25 @@ class Pipeline:
                 "pass the whole sum"
             )
         result = np.empty(self.length) if out is None else out
-        for start in range(0, self.length, BLOCK_VALUES):
-            part = slice(start, min(start + BLOCK_VALUES, self.length))
+        whole = max((i + 1 for i, stage in enumerate(self.stages) if mixes(stage)), default=0)
+        between = self.specs[whole]
+        target = np.empty(between.length, np.int64 if between.integer else np.float64)
+        if not whole:
+            target = result
+        for start in range(0, between.length, BLOCK_VALUES):
+            part = slice(start, min(start + BLOCK_VALUES, between.length))
             values = total[part]
             self._check_values(values, clients)
-            for stage, spec in reversed(list(zip(self.stages, self.specs, strict=False))):
-                values = stage.decode(values, spec)
-            result[part] = values
+            target[part] = self._decoded(values, whole, len(self.stages))
+        if whole:
+            result[:] = self._decoded(target, 0, whole)
         return Aggregate(result, self._weight(total, clients))
+
+    def _decoded(self, values: NDArray[Any], first: int, last: int) -> NDArray[Any]:
+        """The stages from `first` up to `last` undone, in reverse."""
+        for i in reversed(range(first, last)):
+            values = self.stages[i].decode(values, self.specs[i])
+        return values
 
     def _check_values(self, values: NDArray[np.int64], clients: int) -> None:
         if values.dtype != np.int64:
@@ -226,7 +259,7 @@ class Pipeline:
     def _weight(self, total: Source, clients: int) -> int:
         if self.weights is Weights.UNIFORM:
             return clients
-        (weight,) = (int(w) for w in total[self.length : self.length + 1])
+        (weight,) = (int(w) for w in total[self.total_length - 1 : self.total_length])
         heaviest = clients * self.specs[-1].max_weight
         if not 0 <= weight <= heaviest:
             raise PeerError(

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
 
-__all__ = ["BLOCK_VALUES", "Lazy", "Stage", "Update", "VectorSpec", "chain", "check_whole"]
+__all__ = [
+    "BLOCK_VALUES",
+    "Lazy",
+    "Repeatable",
+    "Stage",
+    "Update",
+    "VectorSpec",
+    "chain",
+    "check_whole",
+    "mixes",
+]
 
 BLOCK_VALUES = 1 << 16  # values worked on at a time: half a megabyte of float64
 
@@ -42,15 +52,27 @@ class Lazy:
 
     def __getitem__(self, index: tuple[EllipsisType, slice]) -> NDArray[Any]:
         start, stop, _ = index[1].indices(self.shape[-1])
-        if start != self._at:
+        if start != self._at and not self._begins_again(start):
             raise ValueError(f"values from {start} on, where {self._at} are next: read them once")
         self._at = stop
         return self._make(slice(start, stop))
+
+    def _begins_again(self, start: int) -> bool:
+        return False
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         width = max(1, BLOCK_VALUES // max(1, math.prod(self.shape[:-1])))
         parts = [self[..., a : a + width] for a in range(0, self.shape[-1], width)]
         return np.concatenate(parts, axis=-1, dtype=dtype)
+
+
+class Repeatable(Lazy):
+    """Values that come out the same each time: after some columns, reading may begin again."""
+
+    __slots__ = ()
+
+    def _begins_again(self, start: int) -> bool:
+        return start == 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +95,10 @@ class VectorSpec:
     of what one client sends; where `per_unit` holds, of one unit's row. Both are in the unit that
     the values have there: real before rounding, integer after. `scale` is the integer that 1.0
     became.
+
+    `unit_l2` and `unit_l1` are the largest norms of the integers that one unit of privacy adds to
+    the sum, the client itself where there are no smaller ones: the sensitivities. `noise` is the
+    largest magnitude of a client's noise, which `bound` includes.
     """
 
     length: int
@@ -83,6 +109,9 @@ class VectorSpec:
     max_units: int = 1
     max_weight: int = 1
     scale: float | None = None
+    unit_l2: float | None = None
+    unit_l1: float | None = None
+    noise: int = 0
 
     def check(self, values: object) -> None:
         """Refuse real values of another type or shape, more units than admitted, NaN, infinity."""
@@ -138,8 +167,19 @@ class Stage(Protocol):
         ...
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
-        """A sum over clients, `(length,)`, as it would stand before this stage."""
+        """A sum over clients, `(length,)`, as it would stand before this stage.
+
+        In blocks of any size, unless the stage `mixes`.
+        """
         ...
+
+
+def mixes(stage: Stage) -> bool:
+    """Whether a coordinate after the stage depends on many before it: then it decodes whole.
+
+    A stage says so by an attribute of this name; one without it works on blocks.
+    """
+    return bool(getattr(stage, "mixes", False))
 
 
 def chain(stages: Iterable[Stage], spec: VectorSpec) -> tuple[VectorSpec, ...]:

@@ -159,13 +159,13 @@ def _bounds_row(size, corrupt, lost, adversary, degree, threshold):
 
 # ------------------------------------------------------------------ files
 
-IN_ORDER = tuple(
-    {
-        messages.Roster: messages.Neighbourhood,
-        messages.ConsistencySignature: messages.InclusionSignatures,
-    }.get(kind, kind)
-    for kind in secagg.IN_ORDER
-)
+OTHERWISE = {
+    messages.Roster: (messages.Neighbourhood,),
+    messages.MaskedInput: (messages.MaskedInput, messages.AcknowledgedInput),
+    messages.SurvivorSet: (messages.SurvivorSet, messages.AcknowledgedSurvivors),
+    messages.ConsistencySignature: (messages.InclusionSignatures,),
+}
+IN_ORDER = tuple(one for kind in secagg.IN_ORDER for one in OTHERWISE.get(kind, (kind,)))
 
 
 def render():

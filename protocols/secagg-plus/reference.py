@@ -23,9 +23,10 @@ def _secagg():
 # A copy of its own: what is changed in it here changes nothing for SecAgg.
 secagg = _secagg()
 
-# SPEC 11: one reason more.
+# SPEC 11: two reasons more.
 REASONS = secagg.REASONS
 REASONS["GRAPH"] = 52
+REASONS["NOT_ACKNOWLEDGED"] = 71
 
 # SPEC 4: two fields more, whose values are numbers of clients.
 Plan = namedtuple("Plan", (*secagg.Plan._fields, "degree", "dropped"))  # noqa: PYI024
@@ -66,15 +67,40 @@ InclusionSignatures = message(
     signatures=many(Inclusion.read, secagg.MAX_COHORT),
 )
 
-# What both protocols have.
-KeyAdvertisement, SealedShares = secagg.KeyAdvertisement, secagg.SealedShares
-ShareDelivery, MaskedChunk, MaskedInput = (
-    secagg.ShareDelivery,
-    secagg.MaskedChunk,
-    secagg.MaskedInput,
+BOXES = many(
+    record(
+        "SealedBox",
+        peer=secagg.INDEX,
+        box=secagg.octets(secagg.BOX_BYTES, secagg.BOX_BYTES),
+        commitments=secagg.octets(64, 96),
+    ).read,
+    secagg.MAX_COHORT,
 )
-SurvivorSet, UnmaskRequest = secagg.SurvivorSet, secagg.UnmaskRequest
-UnmaskShares = secagg.UnmaskShares
+secagg.SealedShares = SealedShares = message(
+    "sealed-shares", "SealedShares", seed_commitment=secagg.DIGEST, boxes=BOXES
+)
+secagg.ShareDelivery = ShareDelivery = message("share-delivery", "ShareDelivery", boxes=BOXES)
+
+ACKNOWLEDGEMENT_BYTES = 16
+ACKNOWLEDGEMENTS = secagg.octets(0, ACKNOWLEDGEMENT_BYTES * secagg.MAX_COHORT)
+AcknowledgedInput = message(
+    "acknowledged-input",
+    "AcknowledgedInput",
+    checksum=secagg.octets(16, 16),
+    unopened=many(secagg.INDEX, secagg.MAX_COHORT),
+    acknowledgements=ACKNOWLEDGEMENTS,
+)
+AcknowledgedSurvivors = message(
+    "acknowledged-survivors",
+    "AcknowledgedSurvivors",
+    survivors=many(secagg.INDEX, secagg.MAX_COHORT),
+    acknowledgements=ACKNOWLEDGEMENTS,
+)
+
+# What both protocols have.
+KeyAdvertisement, MaskedChunk = secagg.KeyAdvertisement, secagg.MaskedChunk
+MaskedInput, SurvivorSet = secagg.MaskedInput, secagg.SurvivorSet
+UnmaskRequest, UnmaskShares = secagg.UnmaskRequest, secagg.UnmaskShares
 
 
 def most_met(plan):
@@ -87,7 +113,7 @@ def server_limit(plan):
 
 
 def client_limit(plan):
-    return 256 + max(secagg.MAX_CHUNK_BYTES, 216 * most_met(plan))
+    return 256 + max(secagg.MAX_CHUNK_BYTES, 248 * most_met(plan))
 
 
 # ------------------------------------------------------------------ SPEC 4: the ring
@@ -112,6 +138,30 @@ def ring_session_id(plan, size, root):
 
 def signed_inclusion(session, plan, signer, member):
     return b"secagg/inclusion", session, plan.broadcast, u32(signer), u32(member)
+
+
+# ------------------------------------------------------------------ SPEC 4.5: acknowledgements
+
+
+def acknowledged(plan):
+    return plan.adversary != secagg.HONEST_BUT_CURIOUS
+
+
+def acknowledgement_commitment(session, dealer, recipient, acknowledgement):
+    return secagg.digest(
+        b"secagg/acknowledgement", session, u32(dealer), u32(recipient), acknowledgement
+    )
+
+
+def check_boxes(plan, boxes):
+    wanted = 96 if acknowledged(plan) else 64
+    require(all(len(box.commitments) == wanted for box in boxes), "MALFORMED")
+
+
+def split_acknowledgements(given, members):
+    size = ACKNOWLEDGEMENT_BYTES
+    require(len(given) == size * len(members), "NOT_ACKNOWLEDGED")
+    return {v: given[size * at : size * (at + 1)] for at, v in enumerate(members)}
 
 
 # ------------------------------------------------------------------ SPEC 10: the bounds
@@ -187,6 +237,8 @@ class Client(secagg.Client):
         super().__init__(plan, membership, floor=floor, **rest)
         self.floor = floor
         self.least = plan.threshold + 1
+        self.told_in = AcknowledgedSurvivors if acknowledged(plan) else SurvivorSet
+        self.acknowledgements = {}
 
     def limit(self):
         return server_limit(self.plan)
@@ -208,6 +260,42 @@ class Client(secagg.Client):
             require(proven, "GRAPH")
         self.session = ring_session_id(plan, size, shown.root)
         return entries
+
+    def further_commitments(self, members, salts):
+        """SPEC 7.2: to one acknowledgement for each, drawn before the salts."""
+        if not acknowledged(self.plan):
+            return super().further_commitments(members, salts)
+        self.acknowledgements = {v: salts.read(ACKNOWLEDGEMENT_BYTES) for v in members}
+        me = self.me.index
+        return {
+            v: acknowledgement_commitment(self.session, me, v, given)
+            for v, given in self.acknowledgements.items()
+        }
+
+    def hold(self, delivery):
+        """SPEC 7.3: the commitments of those who dealt are kept."""
+        check_boxes(self.plan, delivery.boxes)
+        self.committed = {box.peer: box.commitments[64:] for box in delivery.boxes}
+        return super().hold(delivery)
+
+    def closing(self, checksum):
+        """SPEC 7.3: with the acknowledgements of those whose masks the input has."""
+        if not acknowledged(self.plan):
+            return super().closing(checksum)
+        given = b"".join(self.acknowledgements[v] for v in self.dealers if v != self.me.index)
+        return AcknowledgedInput(checksum, tuple(self.unopened), given)
+
+    def accept_survivors(self, told):
+        """SPEC 7.4: each has acknowledged this client."""
+        effect = super().accept_survivors(told)
+        if acknowledged(self.plan):
+            me = self.me.index
+            others = [v for v in told.survivors if v != me]
+            for v, given in split_acknowledgements(told.acknowledgements, others).items():
+                if v in self.held:
+                    commitment = acknowledgement_commitment(self.session, v, me, given)
+                    require(commitment == self.committed[v], "NOT_ACKNOWLEDGED")
+        return effect
 
     def answers_for(self):
         """The store learns of no survivors: this client sees a part of them."""
@@ -242,6 +330,8 @@ class Server(secagg.Server):
     signed_in = InclusionSignatures
 
     def __init__(self, plan, memberships, directory, ring):
+        self.closed_in = AcknowledgedInput if acknowledged(plan) else MaskedInput
+        self.given = {}
         super().__init__(plan, memberships, directory)
         self.order = ring
 
@@ -282,6 +372,11 @@ class Server(secagg.Server):
         others = [i for i in self.around(index) if i != index and i in present]
         return len(others) >= self.plan.threshold
 
+    def take_shares(self, index, dealt):
+        taken = super().take_shares(index, dealt)
+        check_boxes(self.plan, dealt.boxes)
+        return taken
+
     def close_shares(self):
         while alone := {i for i in self.expected if not self.is_enough(i, self.expected)}:
             self.expected = self.expected - alone
@@ -290,6 +385,23 @@ class Server(secagg.Server):
         return super().close_shares()
 
     # input
+
+    def check_closing(self, index, value):
+        if acknowledged(self.plan):
+            others = [v for v in self.dealers_to(index) if v != index]
+            given = split_acknowledgements(value.acknowledgements, others)
+            for v in others:
+                commitment = acknowledgement_commitment(self.session, index, v, given[v])
+                committed = self.box_for(index, v).commitments[64:]
+                require(commitment == committed, "NOT_ACKNOWLEDGED")
+            self.given[index] = given
+
+    def survivors_for(self, index):
+        if not acknowledged(self.plan):
+            return super().survivors_for(index)
+        told = self.told(index)
+        given = b"".join(self.given[v][index] for v in told if v != index)
+        return AcknowledgedSurvivors(told, given)
 
     def needed(self):
         """The dealers who survived, or who have a neighbour that did."""

@@ -13,10 +13,11 @@ from fedprivacy.crypto import KeyPair
 from fedprivacy.secagg import SERVER
 from fedprivacy.secagg.masking.keys import INCLUSION_LABEL, ring_session_id, signed_inclusion
 from fedprivacy.secagg.masking.messages import (
+    AcknowledgedInput,
+    AcknowledgedSurvivors,
     ConsistencySignature,
     Inclusion,
     InclusionSignatures,
-    MaskedInput,
     Neighbourhood,
     OpenedShare,
     PlacedEntry,
@@ -628,9 +629,19 @@ def bad_stranger_share(run):
 
 def tell_survivors(run, steps, *, order=sorted, **how):
     """The victim has sent its input and is told that those at these places survived."""
-    run.vectors(run.hear(run.keys(), **how))
+    told = run.vectors(run.hear(run.keys(), **how))
     indices = order(index_of(run, run.member(VICTIM, step)) for step in steps)
-    run.receive(VICTIM, encode(SurvivorSet(tuple(indices))))
+    run.receive(VICTIM, encode(told_of(run, told, tuple(indices))))
+
+
+def told_of(run, told, indices):
+    """Other survivors, with the acknowledgements that the victim was to be told, else zeros."""
+    honest = read(AcknowledgedSurvivors, told[VICTIM])
+    mine = index_of(run, VICTIM)
+    others = [i for i in honest.survivors if i != mine]
+    given = {i: honest.acknowledgements[16 * at : 16 * (at + 1)] for at, i in enumerate(others)}
+    wanted = (given.get(i, bytes(16)) for i in indices if i != mine)
+    return AcknowledgedSurvivors(indices, b"".join(wanted))
 
 
 @bad(
@@ -654,10 +665,69 @@ def bad_foreign_survivor(run):
     "A set that this client's masks do not fit: the sum is not what it seems.",
 )
 def bad_undealt_survivor(run):
-    told = run.keys()
-    run.vectors(run.hear(told, drop={run.member(VICTIM, 2)}))
+    told = run.vectors(run.hear(run.keys(), drop={run.member(VICTIM, 2)}))
+    run.receive(VICTIM, encode(told_of(run, told, run.around(VICTIM))))
+
+
+def tell_acknowledgements(run, change):
+    """The victim is told of its survivors with other acknowledgements."""
+    told = run.vectors(run.hear(run.keys()))
+    honest = read(AcknowledgedSurvivors, told[VICTIM])
+    changed = change(honest.acknowledgements)
+    run.receive(VICTIM, encode(replace(honest, acknowledgements=changed)))
+
+
+SMALL_SUM = "Survivors give away the seed of one that has not masked with them: a small sum opens."
+
+
+@bad("An acknowledgement that nobody has given.", SMALL_SUM)
+def bad_acknowledgement_made_up(run):
+    tell_acknowledgements(run, lambda given: bytes(16) + given[16:])
+
+
+@bad("Two acknowledgements, each in the other's place.", SMALL_SUM)
+def bad_acknowledgements_exchanged(run):
+    tell_acknowledgements(run, lambda given: given[16:32] + given[:16] + given[32:])
+
+
+@bad("One acknowledgement less than there are other survivors.", SMALL_SUM)
+def bad_acknowledgement_missing(run):
+    tell_acknowledgements(run, lambda given: given[:-16])
+
+
+@bad("An acknowledgement more than there are other survivors.", "Two encodings of one message.")
+def bad_acknowledgement_extra(run):
+    tell_acknowledgements(run, lambda given: given + given[:16])
+
+
+@bad(
+    "A neighbour's acknowledgement for another client; it was not shown that the victim dealt.",
+    SMALL_SUM,
+)
+def bad_acknowledgement_for_another(run):
+    dealt = run.hear(run.keys())
+    other, mine = run.member(VICTIM, 1), index_of(run, VICTIM)
+    boxes = read(ShareDelivery, dealt[other]).boxes
+    kept = tuple(box for box in boxes if box.peer != mine)
+    run.receive(other, encode(ShareDelivery(kept)))
+    _, closing = run.contribute(other)[-1]
+    given = read(AcknowledgedInput, closing).acknowledgements[:16]
+    told = run.vectors({name: message for name, message in dealt.items() if name != other})
     indices = run.around(VICTIM)
-    run.receive(VICTIM, encode(SurvivorSet(indices)))
+    honest = told_of(run, told, indices)
+    at = [i for i in indices if i != mine].index(index_of(run, other))
+    before = honest.acknowledgements
+    changed = before[: 16 * at] + given + before[16 * (at + 1) :]
+    run.receive(VICTIM, encode(replace(honest, acknowledgements=changed)))
+
+
+@bad(
+    "The survivors as SecAgg has them, without acknowledgements.",
+    "A client that can be talked out of asking for them.",
+)
+def bad_survivors_unacknowledged(run):
+    run.vectors(run.hear(run.keys()))
+    run.receive(VICTIM, encode(SurvivorSet(run.around(VICTIM))))
 
 
 @bad(
@@ -843,8 +913,44 @@ def bad_box_foreign(run):
     lie_about_boxes(run, change)
 
 
+@bad_for_server(
+    "Boxes that commit to shares alone, as SecAgg has them.",
+    "A dealer whom nothing that it reveals later can be held against.",
+    **SMALL,
+)
+def bad_box_commitments(run):
+    lie_about_boxes(run, lambda boxes: [replace(b, commitments=b.commitments[:64]) for b in boxes])
+
+
+def lie_about_acknowledgements(run, change):
+    def lie(sent):
+        closing = read(AcknowledgedInput, sent[-1])
+        changed = replace(closing, acknowledgements=change(closing.acknowledgements))
+        return [*sent[:-1], encode(changed)]
+
+    run.finish(run.vectors(run.hear(run.keys()), lies={LAST: lie}))
+
+
+@bad_for_server(
+    "An acknowledgement that its sender did not commit to.",
+    "A neighbour that refuses an honest server's survivors.",
+    **SMALL,
+)
+def bad_acknowledgement_uncommitted(run):
+    lie_about_acknowledgements(run, lambda given: given[:-16] + bytes(16))
+
+
+@bad_for_server(
+    "An acknowledgement less than the sender has masks in its input.",
+    "As with one that was not committed to.",
+    **SMALL,
+)
+def bad_acknowledgement_withheld(run):
+    lie_about_acknowledgements(run, lambda given: given[16:])
+
+
 def complain(sent, *unopened):
-    closing = read(MaskedInput, sent[-1])
+    closing = read(AcknowledgedInput, sent[-1])
     return [*sent[:-1], encode(replace(closing, unopened=unopened))]
 
 

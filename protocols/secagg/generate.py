@@ -431,6 +431,8 @@ def write(folder, files):
 
 def render():
     schema = schema_json("secagg", "masked aggregation", IN_ORDER)
+    # A third commitment is for secagg+ alone.
+    schema["$defs"]["SealedBox"]["prefixItems"][2]["maxLength"] = 2 * 64
     return render_with(FOLDER, Run, schema)
 
 

@@ -669,7 +669,7 @@ def check_keys(plan, directory, index, name, keys):
 class Client:
     """One member in one attempt; `rand` holds the five secrets of SPEC 4.1."""
 
-    shown = Roster
+    shown, told_in = Roster, SurvivorSet
 
     def __init__(self, plan, membership, *, identity_seed, directory, floor, rand):
         self.plan, self.me, self.directory = plan, membership, directory
@@ -714,7 +714,7 @@ class Client:
         takes = {
             "keys": (self.shown, self.shares),
             "shares": (ShareDelivery, self.hold),
-            "sent": (SurvivorSet, self.consistency if self.signs() else self.unmask_at_once),
+            "sent": (self.told_in, self.consistency if self.signs() else self.unmask_at_once),
             "consistency": (UnmaskRequest, self.unmasking),
         }
         require(self.phase in takes, "UNEXPECTED")
@@ -745,6 +745,7 @@ class Client:
             Keystream(self.coefficients),
         )
         salts = Keystream(self.salts)
+        further = self.further_commitments(members, salts)
         boxes = []
         for v, shares in zip(members, dealt, strict=True):
             plaintext, commitments = b"", b""
@@ -752,6 +753,7 @@ class Client:
                 salt = salts.read(SALT_BYTES)
                 plaintext += shares[secret] + salt
                 commitments += share_commitment(self.session, secret, me, v, shares[secret], salt)
+            commitments += further[v]
             key = box_key(self.session, agree(self.seal_private, self.roster[v].seal_key), me, v)
             associated = box_associated(self.session, me, v, commitments)
             boxes.append(SealedBox(v, seal(key, plaintext, associated), commitments))
@@ -826,8 +828,7 @@ class Client:
             effects.append(("chunk", SERVER, encode(MaskedChunk(sequence, data))))
             packed, at = packed + data, at + count
         checksum = upload_checksum(self.plan.round_id, me, packed)
-        closing = MaskedInput(checksum, tuple(self.unopened))
-        return [*effects, ("send", SERVER, encode(closing))]
+        return [*effects, ("send", SERVER, encode(self.closing(checksum)))]
 
     def accept_survivors(self, request):
         survivors = request.survivors
@@ -879,6 +880,13 @@ class Client:
     def answers_for(self):
         return tuple(self.roster[v].membership.client_id for v in self.survivors)
 
+    def further_commitments(self, members, salts):
+        """What a box commits to besides its shares: nothing."""
+        return dict.fromkeys(members, b"")
+
+    def closing(self, checksum):
+        return MaskedInput(checksum, tuple(self.unopened))
+
     def word(self):
         statement = signed_survivors(self.session, self.plan, self.survivors)
         return ConsistencySignature(sign(self.identity_seed, *statement))
@@ -901,7 +909,7 @@ class Client:
 class Server:
     """Phases in order; who does not answer one, or is refused, is out of the next."""
 
-    signed_in = ConsistencySignature
+    signed_in, closed_in = ConsistencySignature, MaskedInput
 
     def __init__(self, plan, memberships, directory):
         self.plan, self.directory = plan, directory
@@ -910,7 +918,7 @@ class Server:
         self.table = [
             ("keys", (KeyAdvertisement,), self.take_keys, self.close_keys),
             ("shares", (SealedShares,), self.take_shares, self.close_shares),
-            ("input", (MaskedChunk, MaskedInput), self.take_input, self.close_input),
+            ("input", (MaskedChunk, self.closed_in), self.take_input, self.close_input),
             ("consistency", (self.signed_in,), self.take_signature, self.close_consistency),
             ("unmasking", (UnmaskShares,), self.take_unmasking, self.close_unmasking),
         ]
@@ -1022,6 +1030,7 @@ class Server:
         require_ascending(value.unopened)
         unopened = set(value.unopened)
         require(unopened <= set(self.dealers_to(index)), "UNKNOWN_DEALER")
+        self.check_closing(index, value)
         chunks = self.uploads.pop(index, [])
         require(len(chunks) == len(sizes), "CHUNK_ORDER")
         checksum = upload_checksum(self.plan.round_id, index, b"".join(chunks))
@@ -1043,8 +1052,14 @@ class Server:
             raise RoundOver("TOO_FEW")
         self.expected = {i for i in self.expected if self.is_enough(i, self.survivors)}
         self.check_holders()
-        effects = self.to_each(self.expected, lambda i: SurvivorSet(self.told(i)))
+        effects = self.to_each(self.expected, self.survivors_for)
         return effects if self.signs() else [self.unmasks(), *effects]
+
+    def check_closing(self, index, value):
+        """What an input owes besides its checksum: nothing."""
+
+    def survivors_for(self, index):
+        return SurvivorSet(self.told(index))
 
     def check_holders(self):
         for dealer in self.needed():

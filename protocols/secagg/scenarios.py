@@ -1171,6 +1171,7 @@ def deal_twice(run, roster):
             THEM,
             {Secret.MASK_KEY: rand[32:64], Secret.SEED: rand[64:96]},
             {e.membership.index: KeyPair(rand[:32]).agree(e.seal_key) for e in roster.entries},
+            {},
             threshold=run.plan.threshold,
             coefficients=Keystream(coefficients),
             salts=Keystream(rand[128:]),

@@ -61,6 +61,7 @@ class Surrounded(RingScript):
                 self.index(dealer),
                 {Secret.MASK_KEY: mask, Secret.SEED: self._key("seed", dealer)},
                 dict(sorted(channels.items())),
+                dict.fromkeys(channels, bytes(16)),
                 threshold=self.plan.threshold,
                 coefficients=Keystream(self._key("coefficients", dealer)),
                 salts=Keystream(self._key("salts", dealer)),

@@ -24,6 +24,7 @@ CLIENT_SIDE = [
     "rounds/client.py",
     "rounds/policy.py",
     "rounds/round_plan.py",
+    "secagg/masking/acknowledgements.py",
     "secagg/masking/client.py",
     "secagg/masking/complete.py",
     "secagg/masking/neighbours.py",

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 
+import msgspec
 import pytest
 from scipy.stats import chi2
 
@@ -11,7 +12,13 @@ from fedprivacy.errors import Reason
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.secagg.graph import ring_neighbours, ring_order
 from fedprivacy.secagg.masking import ClientPhase
-from fedprivacy.secagg.masking.messages import Inclusion, InclusionSignatures, Neighbourhood
+from fedprivacy.secagg.masking.messages import (
+    AcknowledgedInput,
+    Inclusion,
+    InclusionSignatures,
+    Neighbourhood,
+    SealedShares,
+)
 from fedprivacy.wire import decode, encode, verify_path
 from oracle import came, neighbourhoods, wanted
 from sumdrive import PLUS_CURIOUS, PLUS_SEMI, SPARSE, Drive, Sum
@@ -152,6 +159,49 @@ def test_a_ring_that_losses_have_made_unsafe_is_not_drawn():
     assert not outcome.asked
     whole = run(Sum(PLUS_SEMI, **ring), {})
     assert whole.done.survivors == Sum(PLUS_SEMI, **ring).names
+
+
+# ---------------------------------------------------------------------- acknowledgements
+
+
+@pytest.mark.parametrize("change", ["other", "shorter", "longer", "none", "swapped"])
+def test_an_input_without_what_its_sender_committed_to_stays_out_of_the_sum(change):
+    case = Sum(PLUS_SEMI, clients=12)
+
+    def tamper(name, phase, bodies):
+        if phase != "input" or name != "c003":
+            return bodies
+        *chunks, last = bodies
+        closing = decode(AcknowledgedInput, last, limit=ANY)
+        given = closing.acknowledgements
+        changed = {
+            "other": bytes(16) + given[16:],
+            "shorter": given[16:],
+            "longer": given + bytes(16),
+            "none": b"",
+            "swapped": given[16:32] + given[:16] + given[32:],
+        }[change]
+        return [*chunks, encode(msgspec.structs.replace(closing, acknowledgements=changed))]
+
+    outcome = Drive(case, tamper=tamper).run()
+    assert outcome.refused == {"c003": [Reason.NOT_ACKNOWLEDGED]}
+    assert outcome.done.survivors == tuple(n for n in case.names if n != "c003")
+    assert outcome.done.total.tolist() == case.exact(outcome.done.survivors).tolist()
+
+
+def test_a_box_with_other_commitments_than_this_ring_asks_for_is_malformed():
+    case = Sum(PLUS_SEMI, clients=12)
+
+    def tamper(name, phase, bodies):
+        if phase != "shares" or name != "c003":
+            return bodies
+        (body,) = bodies
+        dealt = decode(SealedShares, body, limit=ANY)
+        first = msgspec.structs.replace(dealt.boxes[0], commitments=bytes(64))
+        changed = msgspec.structs.replace(dealt, boxes=(first, *dealt.boxes[1:]))
+        return [encode(changed)]
+
+    assert Drive(case, tamper=tamper).run().refused == {"c003": [Reason.MALFORMED]}
 
 
 # ---------------------------------------------------------------------- words for neighbours

@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from fedprivacy.errors import Reason
 from fedprivacy.secagg.masking.keys import Secret
 from lies_of_rings import halves
 from lying_ring import RingTable
@@ -51,3 +52,30 @@ def test_no_views_of_the_survivors_open_a_small_sum():
                     assert size >= table.plan.quorum(8).honest_in_sum
                     assert total == table.exact(members)
     assert opened
+
+
+def test_no_views_of_the_dealers_open_a_small_sum():
+    """Each client is shown t others as dealers, or more, and is told of t of these, or more."""
+    draw = random.Random(6)
+    opened = refused = 0
+    for _ in range(30):
+        table = RingTable()
+        script = table.script().invite().roster()
+        shown = {
+            n: {n, *draw.sample(script.around(n), draw.choice((3, 4, 4)))} for n in script.ring
+        }
+        boxes = {n: script.boxes_for(n, shown[n]) for n in script.ring}
+        script.deliver(boxes.get)
+        acknowledged = {n: {m for m in shown[n] if n in shown[m]} for n in script.ring}
+        told = {n: draw.choice((shown, acknowledged, acknowledged))[n] for n in script.ring}
+        script.survive(lambda n, told=told: told[n])
+        script.request()
+        refused += Reason.NOT_ACKNOWLEDGED in {reason for _, reason in table.refusals}
+        for size in range(1, 9):
+            for members in itertools.combinations(table.names, size):
+                if (total := script.sum_of(members)) is not None:
+                    opened += 1
+                    assert size >= table.plan.quorum(8).honest_in_sum
+                    assert total == table.exact(members)
+    assert opened
+    assert refused

@@ -1,5 +1,6 @@
 """Every lie of a server."""
 
+import lies_of_dealers
 import lies_of_inclusion
 import lies_of_members
 import lies_of_plans
@@ -11,6 +12,7 @@ from lie_registry import LIES, Lie
 __all__ = [
     "LIES",
     "Lie",
+    "lies_of_dealers",
     "lies_of_inclusion",
     "lies_of_members",
     "lies_of_plans",

@@ -34,8 +34,9 @@ def few_dealers_around_one_client(honest):
     script.corrupt(corrupt)
     only = ("c0", corrupt)
     script.deliver(lambda n: script.boxes_for(n, only if n == "c0" else None))
-    others = [n for n in script.ring if n != "c0"]
-    script.survive(script.ring, others).request(to=others)
+    if script.index("c0") in script.inputs:
+        others = [n for n in script.ring if n != "c0"]
+        script.survive(script.ring, others).request(to=others)
     return table.told(won=script.sum_of(["c0"]) == table.exact(["c0"]))
 
 
@@ -57,7 +58,7 @@ def a_survivor_from_across_the_ring(honest):
     table, script = ring_with_inputs(honest)
     far = min(set(script.ring) - {"c0", *script.around("c0")})
     told = {script.index(n) for n in ("c0", far, *script.around("c0")[:3])}
-    script.say_survivors("c0", m.SurvivorSet(tuple(sorted(told))), told)
+    script.say_survivors("c0", script.survivors_told("c0", tuple(sorted(told))), told)
     return table.told(won=script.signatures)
 
 

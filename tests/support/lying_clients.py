@@ -34,6 +34,7 @@ BODIES = (
     | m.SealedShares
     | MaskedChunk
     | m.MaskedInput
+    | m.AcknowledgedInput
     | m.ConsistencySignature
     | m.UnmaskShares
     | Clients

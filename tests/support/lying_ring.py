@@ -57,6 +57,8 @@ class RingScript(Script):
         super().__init__(table, plan, cohort)
         self.ring = []
         """Names in the order of the ring."""
+        self.acknowledged = {}
+        """What the inputs brought along, by member and by the dealer that it is for."""
         self.tree = MerkleTree(())
 
     # ------------------------------------------------------------------ the ring
@@ -126,8 +128,26 @@ class RingScript(Script):
             near = {name, *self.around(name)}
             among = [n for n in (self._with_input() if shown is None else shown) if n in near]
             told = tuple(sorted(self.index(n) for n in among))
-            self.say_survivors(name, encode(m.SurvivorSet(told)), set(told))
+            self.say_survivors(name, encode(self.survivors_told(name, told)), set(told))
         return self
+
+    def survivors_told(self, name, told):
+        """With the acknowledgements that the server has; zeros for those that it has not."""
+        if not self.table.signs:
+            return m.SurvivorSet(told)
+        mine = self.index(name)
+        given = (self.acknowledged.get(i, {}).get(mine, bytes(16)) for i in told if i != mine)
+        return m.AcknowledgedSurvivors(told, b"".join(given))
+
+    def _take_input(self, name, bodies):
+        bodies = list(bodies)
+        super()._take_input(name, bodies)
+        for body in bodies:
+            if isinstance(body, m.AcknowledgedInput):
+                others = sorted(self.dealers[name] - {self.index(name)})
+                given = body.acknowledgements
+                parts = (given[i : i + 16] for i in range(0, len(given), 16))
+                self.acknowledged[self.index(name)] = dict(zip(others, parts, strict=True))
 
     def say_survivors(self, name, message, told):
         for body in self._say(name, message):

@@ -39,6 +39,7 @@ BODIES = (
     | m.SealedShares
     | MaskedChunk
     | m.MaskedInput
+    | m.AcknowledgedInput
     | m.ConsistencySignature
     | m.InclusionSignatures
     | m.UnmaskShares

@@ -29,6 +29,12 @@ from fedprivacy.secagg.contract import (
     Source,
     SumPlan,
 )
+from fedprivacy.secagg.masking.acknowledgements import (
+    are_acknowledged,
+    check_boxes,
+    check_committed,
+    split_acknowledgements,
+)
 from fedprivacy.secagg.masking.keys import (
     KEYS_LABEL,
     Secret,
@@ -38,6 +44,9 @@ from fedprivacy.secagg.masking.keys import (
 )
 from fedprivacy.secagg.masking.masks import MaskedVector, Term
 from fedprivacy.secagg.masking.messages import (
+    ACKNOWLEDGEMENT_BYTES,
+    AcknowledgedInput,
+    AcknowledgedSurvivors,
     KeyAdvertisement,
     MaskedInput,
     OpenedShare,
@@ -91,6 +100,8 @@ class _Secrets:
         self.channels: dict[int, bytes] = {}
         """By member: what its seal key and this client's agree on."""
         self.held: dict[int, HeldShares] = {}
+        self.acknowledgements: dict[int, bytes] = {}
+        """By member: what is revealed to it with an input that carries its mask."""
 
     def __getitem__(self, name: str) -> bytes:
         start = 32 * _FIELDS.index(name)
@@ -101,6 +112,7 @@ class _Secrets:
         self.seal = self.mask = None
         self.channels.clear()
         self.held.clear()
+        self.acknowledgements.clear()
 
     def __repr__(self) -> str:
         return "<secrets>"
@@ -134,6 +146,7 @@ class MaskingClient:
         self._secrets = _Secrets(rand)
         self._own = self._entry(self._secrets)
         self._limit = server_limit(plan)
+        self._told_in = AcknowledgedSurvivors if are_acknowledged(plan) else SurvivorSet
         self._phase = ClientPhase.NEW
         self._source: Source | None = None
         self._roster: dict[int, RosterEntry] = {}
@@ -170,9 +183,9 @@ class MaskingClient:
                 case ClientPhase.DEALT:
                     yield from self._receive_shares(self._decode(ShareDelivery, message))
                 case ClientPhase.SENT if self._signs:
-                    yield from self._sign(self._decode(SurvivorSet, message))
+                    yield from self._sign(self._decode(self._told_in, message))
                 case ClientPhase.SENT:
-                    survivors = self._accept_survivors(self._decode(SurvivorSet, message))
+                    survivors = self._accept_survivors(self._decode(self._told_in, message))
                     self._enter(ClientPhase.SENT, ClientPhase.ANSWERING)
                     yield self._persist_answer(survivors)
                     yield from self._unmask()
@@ -217,18 +230,23 @@ class MaskingClient:
         secrets, seal = self._secrets, _still(self._secrets.seal)
         # > [BIK+17, round 1] KA.agree(c_u^SK, c_v^PK)
         secrets.channels = {v: seal.agree(e.seal_key) for v, e in self._roster.items()}
+        salts = Keystream(secrets["salts"])
+        if are_acknowledged(self._plan):
+            secrets.acknowledgements = {v: salts.read(ACKNOWLEDGEMENT_BYTES) for v in self._roster}
         message = deal(
             self._session,
             self._me.index,
             {Secret.MASK_KEY: secrets["mask_private"], Secret.SEED: secrets["seed"]},
             secrets.channels,
+            secrets.acknowledgements,
             threshold=self._plan.threshold,
             coefficients=Keystream(secrets["coefficients"]),
-            salts=Keystream(secrets["salts"]),
+            salts=salts,
         )
         yield Send(SERVER, encode(message))
 
     def _receive_shares(self, delivery: ShareDelivery) -> Iterator[Effect]:
+        check_boxes(self._plan, delivery.boxes)
         dealers = tuple(box.peer for box in delivery.boxes)
         check_ascending(dealers)
         if strangers := [d for d in dealers if d not in self._roster]:
@@ -267,7 +285,14 @@ class MaskingClient:
             yield SendChunk(SERVER, upload.chunk(masked.add_to(source[part])))
         # Only with the whole input gone is there a phase in which survivors are taken.
         self._enter(ClientPhase.SENDING, ClientPhase.SENT)
-        yield Send(SERVER, encode(MaskedInput(upload.checksum(), self._unopened)))
+        yield Send(SERVER, encode(self._closing(upload.checksum())))
+
+    def _closing(self, checksum: bytes) -> MaskedInput:
+        if not are_acknowledged(self._plan):
+            return MaskedInput(checksum, self._unopened)
+        given = self._secrets.acknowledgements
+        masked_with = b"".join(given[v] for v in self._dealers if v != self._me.index)
+        return AcknowledgedInput(checksum, self._unopened, masked_with)
 
     def _masks(self) -> Iterator[Term]:
         """The terms of y_u: +PRG(b_u), +PRG(s_uv) for u < v, -PRG(s_uv) for u > v, v in U2."""
@@ -291,8 +316,19 @@ class MaskingClient:
         if len(survivors) < self._graph.least:
             detail = f"{len(survivors)} survivors where {self._graph.least} are needed"
             raise PeerError(Reason.SURVIVORS_FEW, detail)
+        if isinstance(message, AcknowledgedSurvivors):
+            self._check_acknowledged(message)
         self._survivors = survivors
         return survivors
+
+    def _check_acknowledged(self, message: AcknowledgedSurvivors) -> None:
+        others = [v for v in message.survivors if v != self._me.index]
+        given = split_acknowledgements(message.acknowledgements, len(others))
+        for v, acknowledgement in zip(others, given, strict=True):
+            # Of whose box did not open this client holds no share: it could not answer for it.
+            if held := self._secrets.held.get(v):
+                commitment = held.acknowledgement
+                check_committed(self._session, v, self._me.index, acknowledgement, commitment)
 
     def _persist_answer(self, survivors: Sequence[int]) -> Persist:
         names = self._graph.answers_for([self._roster[i] for i in survivors])

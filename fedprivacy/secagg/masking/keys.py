@@ -19,6 +19,7 @@ __all__ = [
     "KEYS_LABEL",
     "SURVIVORS_LABEL",
     "Secret",
+    "acknowledgement_commitment",
     "box_key",
     "pairwise_seed",
     "ring_session_id",
@@ -99,6 +100,15 @@ def self_seed(session: bytes, seed: bytes, index: int) -> bytes:
 def seed_commitment(session: bytes, index: int, seed: bytes) -> bytes:
     """What a recovered seed is checked against; a mask key is checked against its public half."""
     return digest("secagg/seed-commitment", session, _index(index), seed)
+
+
+def acknowledgement_commitment(
+    session: bytes, dealer: int, recipient: int, acknowledgement: bytes
+) -> bytes:
+    """A dealer's commitment to what it will reveal once it has masked with this recipient."""
+    return digest(
+        "secagg/acknowledgement", session, _index(dealer), _index(recipient), acknowledgement
+    )
 
 
 def share_commitment(

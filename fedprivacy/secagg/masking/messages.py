@@ -13,10 +13,13 @@ from fedprivacy.secagg.uploads import MAX_CHUNK_BYTES, Check
 from fedprivacy.wire import Message, Record, encode
 
 __all__ = [
+    "ACKNOWLEDGEMENT_BYTES",
     "BOX_BYTES",
     "SALT_BYTES",
     "SECRET_BYTES",
     "SHARE_BYTES",
+    "AcknowledgedInput",
+    "AcknowledgedSurvivors",
     "ConsistencySignature",
     "Inclusion",
     "InclusionSignatures",
@@ -40,6 +43,7 @@ __all__ = [
 
 SECRET_BYTES = 32
 SALT_BYTES = 16
+ACKNOWLEDGEMENT_BYTES = 16
 SHARE_BYTES = 4 * limbs_of(SECRET_BYTES)
 BOX_BYTES = 2 * (SHARE_BYTES + SALT_BYTES) + 16  # two shares, each with its salt; the AEAD's tag
 
@@ -49,6 +53,8 @@ Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 MaybeSignature = Annotated[bytes, Meta(max_length=64)]
 """64 bytes in the malicious setting, none in the honest-but-curious one."""
 Salt = Annotated[bytes, Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
+Acknowledgements = Annotated[bytes, Meta(max_length=ACKNOWLEDGEMENT_BYTES * MAX_COHORT)]
+"""One after the other, in the order of the members that they are from or for."""
 
 
 class KeyAdvertisement(Message, frozen=True, tag="key-advertisement"):
@@ -114,12 +120,13 @@ class SealedBox(Record, frozen=True):
     """A dealer's shares for one recipient, sealed, and its commitments to them.
 
     `peer` is the recipient on the way up and the dealer on the way down; `commitments` are that of
-    the mask key's share and that of the seed's share.
+    the mask key's share, that of the seed's share and, where inputs are acknowledged, that of the
+    dealer's acknowledgement.
     """
 
     peer: Index
     box: Annotated[bytes, Meta(min_length=BOX_BYTES, max_length=BOX_BYTES)]
-    commitments: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    commitments: Annotated[bytes, Meta(min_length=64, max_length=96)]
 
 
 class SealedShares(Message, frozen=True, tag="sealed-shares"):
@@ -148,6 +155,12 @@ class MaskedInput(Message, frozen=True, tag="masked-input"):
     unopened: Annotated[tuple[Index, ...], Meta(max_length=MAX_COHORT)]
 
 
+class AcknowledgedInput(MaskedInput, frozen=True, tag="acknowledged-input"):
+    """Client, phase input, sparse graph: with its acknowledgement for each dealer but itself."""
+
+    acknowledgements: Acknowledgements
+
+
 class SurvivorSet(Message, frozen=True, tag="survivor-set"):
     """Server, phase consistency (or unmasking, if honest but curious): whose inputs are summed.
 
@@ -155,6 +168,15 @@ class SurvivorSet(Message, frozen=True, tag="survivor-set"):
     """
 
     survivors: Annotated[tuple[Index, ...], Meta(max_length=MAX_COHORT)]
+
+
+class AcknowledgedSurvivors(SurvivorSet, frozen=True, tag="acknowledged-survivors"):
+    """Server, phase consistency, sparse graph: with each one's acknowledgement for the recipient.
+
+    The recipient's own is not among them.
+    """
+
+    acknowledgements: Acknowledgements
 
 
 class ConsistencySignature(Message, frozen=True, tag="consistency-signature"):
@@ -233,4 +255,5 @@ def server_limit(plan: SumPlan) -> int:
 
 def client_limit(plan: SumPlan) -> int:
     """The most bytes that an honest client sends to the server in one message."""
-    return 256 + max(MAX_CHUNK_BYTES, _met(plan) * (BOX_BYTES + 96))
+    commitments = 96 if plan.degree else 64
+    return 256 + max(MAX_CHUNK_BYTES, _met(plan) * (BOX_BYTES + commitments + 32))

@@ -33,8 +33,16 @@ from fedprivacy.secagg.contract import (
     Send,
     SumPlan,
 )
+from fedprivacy.secagg.masking.acknowledgements import (
+    are_acknowledged,
+    check_boxes,
+    check_committed,
+    split_acknowledgements,
+)
 from fedprivacy.secagg.masking.masks import add_terms
 from fedprivacy.secagg.masking.messages import (
+    AcknowledgedInput,
+    AcknowledgedSurvivors,
     KeyAdvertisement,
     MaskedInput,
     RosterEntry,
@@ -98,6 +106,8 @@ class MaskingServer:
         self._session = b""
         self._dealt: dict[int, Dealt] = {}
         self._unopened: dict[int, frozenset[int]] = {}
+        self._acknowledged: dict[int, dict[int, bytes]] = {}
+        """By survivor and by dealer that it has masked with."""
         self._pool = pool
         self._uploads = Uploads(plan)
         self._survivors: frozenset[int] = frozenset()
@@ -109,10 +119,11 @@ class MaskingServer:
         consistency = _Phase(
             "consistency", self._graph.signed_in, self._take_signatures, self._close_consistency
         )
+        closing = AcknowledgedInput if are_acknowledged(self._plan) else MaskedInput
         return (
             _Phase("keys", KeyAdvertisement, self._take_keys, self._close_keys),
             _Phase("shares", SealedShares, self._take_dealt, self._close_shares),
-            _Phase("input", MaskedChunk | MaskedInput, self._take_input, self._close_input),
+            _Phase("input", MaskedChunk | closing, self._take_input, self._close_input),
             *([consistency] if self._signs else []),
             _Phase("unmasking", UnmaskShares, self._take_unmasking, self._close_unmasking),
         )
@@ -215,6 +226,7 @@ class MaskingServer:
     def _take_dealt(self, index: int, dealt: SealedShares) -> bool:
         if tuple(box.peer for box in dealt.boxes) != self._graph.around(index):
             raise PeerError(Reason.UNKNOWN_DEALER, "the boxes are not one for each neighbour")
+        check_boxes(self._plan, dealt.boxes)
         self._dealt[index] = Dealt.of(dealt)
         return True
 
@@ -248,9 +260,21 @@ class MaskingServer:
         unopened = frozenset(message.unopened)
         if not unopened <= self._dealers_to(index):
             raise PeerError(Reason.UNKNOWN_DEALER, "a complaint about someone who dealt nothing")
+        acknowledged = self._acknowledgements(index, message)
         self._uploads.fold(index, message.checksum)
+        self._acknowledged[index] = acknowledged
         self._unopened[index] = unopened
         return True
+
+    def _acknowledgements(self, index: int, message: MaskedInput) -> dict[int, bytes]:
+        if not isinstance(message, AcknowledgedInput):
+            return {}
+        others = sorted(self._dealers_to(index) - {index})
+        given = split_acknowledgements(message.acknowledgements, len(others))
+        for v, acknowledgement in zip(others, given, strict=True):
+            commitment = self._dealt[index].boxes[v].commitments[64:]
+            check_committed(self._session, index, v, acknowledgement, commitment)
+        return dict(zip(others, given, strict=True))
 
     def _close_input(self) -> Iterator[Effect]:
         self._uploads.clear()
@@ -266,8 +290,14 @@ class MaskingServer:
         if not self._signs:
             yield self._unmasking()
         for i in sorted(self._expected):
-            told = self._graph.survivors_for(i, self._survivors)
-            yield Send(self._name(i), encode(SurvivorSet(told)))
+            yield Send(self._name(i), encode(self._told(i)))
+
+    def _told(self, index: int) -> SurvivorSet:
+        survivors = self._graph.survivors_for(index, self._survivors)
+        if not are_acknowledged(self._plan):
+            return SurvivorSet(survivors)
+        given = b"".join(self._acknowledged[v][index] for v in survivors if v != index)
+        return AcknowledgedSurvivors(survivors, given)
 
     def _check_holders(self) -> None:
         """Give up before anyone unmasks if some secret that it takes could not be recovered.

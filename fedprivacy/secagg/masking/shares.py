@@ -13,6 +13,7 @@ from fedprivacy.errors import PeerError, Reason
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.masking.keys import (
     Secret,
+    acknowledgement_commitment,
     box_key,
     seed_commitment,
     share_commitment,
@@ -33,10 +34,14 @@ _PART = SHARE_BYTES + SALT_BYTES
 
 @dataclass(frozen=True, slots=True)
 class HeldShares:
-    """One dealer's shares in a member's hands: of each secret, the share and its salt."""
+    """One dealer's shares in a member's hands: of each secret, the share and its salt.
+
+    `acknowledgement` is the dealer's commitment to one, empty where inputs are not acknowledged.
+    """
 
     shares: tuple[bytes, bytes] = field(repr=False)
     salts: tuple[bytes, bytes] = field(repr=False)
+    acknowledgement: bytes
 
 
 def _associated(session: bytes, dealer: int, recipient: int, commitments: bytes) -> bytes:
@@ -49,6 +54,7 @@ def deal(
     dealer: int,
     secrets: Mapping[Secret, bytes],
     channels: Mapping[int, bytes],
+    acknowledgements: Mapping[int, bytes],
     *,
     threshold: int,
     coefficients: Keystream,
@@ -57,8 +63,9 @@ def deal(
     """Share each secret among the members of `channels`, t of whom recover it, and seal the shares.
 
     `channels` are by index, ascending: what the dealer's seal key and the member's agree on. The
-    member with index i stands at the point i + 1, in every attempt. Source: Bonawitz et al.,
-    CCS 2017, figure 4, round 1 (ShareKeys); the commitments are ours.
+    member with index i stands at the point i + 1, in every attempt. `acknowledgements`, where there
+    are any, are committed to as well. Source: Bonawitz et al., CCS 2017, figure 4, round 1
+    (ShareKeys); the commitments are ours.
     """
     points = np.array([recipient + 1 for recipient in channels], dtype=np.uint64)
     # > [BIK+17, round 1] generate t-out-of-|U1| shares of s_u^SK and of b_u
@@ -70,6 +77,8 @@ def deal(
             share, salt = share_to_bytes(shares[row]), salts.read(SALT_BYTES)
             plaintext += share + salt
             commitments += share_commitment(session, secret, dealer, recipient, share, salt)
+        if given := acknowledgements.get(recipient):
+            commitments += acknowledgement_commitment(session, dealer, recipient, given)
         # > [BIK+17, round 1] e_{u,v} <- AE.enc(KA.agree(c_u^SK, c_v^PK), u || v || shares)
         key = box_key(session, shared, dealer, recipient)
         associated = _associated(session, dealer, recipient, commitments)
@@ -98,4 +107,4 @@ def open_box(session: bytes, recipient: int, shared: bytes, box: SealedBox) -> H
         share_from_bytes(share, limbs_of(SECRET_BYTES))
         shares.append(share)
         salts.append(salt)
-    return HeldShares((shares[0], shares[1]), (salts[0], salts[1]))
+    return HeldShares((shares[0], shares[1]), (salts[0], salts[1]), box.commitments[64:])

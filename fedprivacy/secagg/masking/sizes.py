@@ -8,9 +8,12 @@ from fedprivacy.crypto import CHECKSUM_BYTES
 from fedprivacy.secagg.cohort import Membership
 from fedprivacy.secagg.contract import Adversary
 from fedprivacy.secagg.masking.messages import (
+    ACKNOWLEDGEMENT_BYTES,
     BOX_BYTES,
     SALT_BYTES,
     SHARE_BYTES,
+    AcknowledgedInput,
+    AcknowledgedSurvivors,
     ConsistencySignature,
     Inclusion,
     InclusionSignatures,
@@ -51,16 +54,18 @@ def upload_sizes(
     met = _met(members, degree)
     signs = adversary is not Adversary.HONEST_BUT_CURIOUS
     yield "keys", len(encode(KeyAdvertisement(_32, _32, _64 if signs else b"")))
-    box = SealedBox(0, bytes(BOX_BYTES), _64)
+    box = SealedBox(0, bytes(BOX_BYTES), bytes(96) if signs and degree else _64)
     yield "shares", _with_rows(SealedShares(_32, ()), met, box)
     for size in chunk_sizes(length, modulus_bits):
         yield "input", size
-    yield "input", len(encode(MaskedInput(_CHECKSUM, ())))
     if signs and degree:
+        yield "input", len(encode(AcknowledgedInput(_CHECKSUM, (), _acknowledgements(met))))
         inclusion = Inclusion(0, _64)
         yield "consistency", _with_rows(InclusionSignatures(()), met[1:], inclusion)
-    elif signs:
-        yield "consistency", len(encode(ConsistencySignature(_64)))
+    else:
+        yield "input", len(encode(MaskedInput(_CHECKSUM, ())))
+        if signs:
+            yield "consistency", len(encode(ConsistencySignature(_64)))
     share = OpenedShare(0, bytes(SHARE_BYTES), bytes(SALT_BYTES))
     yield "unmasking", _with_rows(UnmaskShares(()), met, share)
 
@@ -76,9 +81,14 @@ def download_sizes(
     met = _met(members, degree)
     signs = adversary is not Adversary.HONEST_BUT_CURIOUS
     yield "shares", _shown(members, degree, id_bytes, _64 if signs else b"")
-    box = SealedBox(0, bytes(BOX_BYTES), _64)
+    box = SealedBox(0, bytes(BOX_BYTES), bytes(96) if signs and degree else _64)
     yield "input", _with_rows(ShareDelivery(()), met, box)
-    yield "consistency" if signs else "unmasking", len(encode(SurvivorSet(tuple(met))))
+    told = (
+        AcknowledgedSurvivors(tuple(met), _acknowledgements(met))
+        if signs and degree
+        else SurvivorSet(tuple(met))
+    )
+    yield "consistency" if signs else "unmasking", len(encode(told))
     if signs:
         # On a sparse graph a client's own word on itself is not among them.
         signers = met[1:] if degree else met
@@ -88,6 +98,10 @@ def download_sizes(
 def _met(members: int, degree: int) -> Sequence[int]:
     """The indices of those whom a client has to do with: of neighbours, the longest."""
     return range(members - min(degree + 1, members), members) if degree else range(members)
+
+
+def _acknowledgements(met: Sequence[int]) -> bytes:
+    return bytes(ACKNOWLEDGEMENT_BYTES * (len(met) - 1))
 
 
 def _shown(members: int, degree: int, id_bytes: int, signature: bytes) -> int:
