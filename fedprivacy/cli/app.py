@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedprivacy.cli import directories, keys, plans, records, runs
+from fedprivacy.cli import directories, keys, ledgers, plans, records, runs
 from fedprivacy.cli.help import command, group
 
 __all__ = ["app"]
@@ -52,3 +52,7 @@ app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")
 app.add_typer(directories.app, name="directory")
 command(app, "pin", *directories.PIN_EXAMPLES)(directories.pin)
+
+budget = group("Account for privacy.", "fedprivacy budget show --ledger ledger.sqlite")
+ledgers.register(budget)
+app.add_typer(budget, name="budget")

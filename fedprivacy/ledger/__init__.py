@@ -1,5 +1,32 @@
-"""What must outlive a process: the client's record of what it has done."""
+"""What must outlive a process: what a client has done, what a server has spent."""
 
+from fedprivacy.ledger.budget_entries import BudgetKey
+from fedprivacy.ledger.budget_events import BudgetTerms, EpsilonAccountant, PrivacyEvent, Spend
+from fedprivacy.ledger.budget_history import History, Verification
+from fedprivacy.ledger.budget_ledger import BudgetLedger
+from fedprivacy.ledger.budget_state import Budget, BudgetStatus, Reservation, ReservationState
+from fedprivacy.ledger.client_budget import Charge, ClientBudget
 from fedprivacy.ledger.client_store import ClientStore, Once
+from fedprivacy.ledger.heads import Contradiction, Finding, SignedHead
 
-__all__ = ["ClientStore", "Once"]
+__all__ = [
+    "Budget",
+    "BudgetKey",
+    "BudgetLedger",
+    "BudgetStatus",
+    "BudgetTerms",
+    "Charge",
+    "ClientBudget",
+    "ClientStore",
+    "Contradiction",
+    "EpsilonAccountant",
+    "Finding",
+    "History",
+    "Once",
+    "PrivacyEvent",
+    "Reservation",
+    "ReservationState",
+    "SignedHead",
+    "Spend",
+    "Verification",
+]

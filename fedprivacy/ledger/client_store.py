@@ -18,8 +18,18 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, exc, insert, sele
 
 from fedprivacy.crypto import has_small_order
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.ledger.budget_events import EpsilonAccountant
+from fedprivacy.ledger.client_budget import (
+    Charge,
+    ClientBudget,
+    charge_round,
+    charged_so_far,
+    check_affordable,
+)
+from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
-from fedprivacy.ledger.tables import answers, attempts, directories, facts, receipts, spent
+from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, receipts, spent
+from fedprivacy.wire import encode
 
 __all__ = ["ClientStore", "Once"]
 
@@ -146,11 +156,23 @@ class ClientStore:
             _insert_once(connection, attempts, row, Reason.ROUND_SEEN, f"{where} was begun")
 
     def mark_spent(
-        self, run_id: bytes, round: int, attempt: int, *, once_in: Once = Once.ATTEMPT
+        self,
+        run_id: bytes,
+        round: int,
+        attempt: int,
+        *,
+        once_in: Once = Once.ATTEMPT,
+        charge: Charge | None = None,
     ) -> None:
-        """The input is about to leave; `SPENT` if it already did in this attempt, or round."""
+        """The input is about to leave; `SPENT` if it already did in this attempt, or round.
+
+        `charge` is charged with it, once a round and for good. `BudgetExhausted` if the budget does
+        not hold it and `POLICY_DATASET` if this data is known by another name: then the input has
+        not left, and must not.
+        """
         key = {"run_id": run_id, "round": round, "attempt": attempt}
-        with self._file.writing("spent", *_key_bytes(run_id, round, attempt)) as connection:
+        record = (*_key_bytes(run_id, round, attempt), *(charge.record if charge else ()))
+        with self._file.writing("spent", *record) as connection:
             if once_in is Once.ROUND:
                 earlier = select(spent.c.attempt).where(_is_round(spent, run_id, round))
                 if connection.execute(earlier).first() is not None:
@@ -158,6 +180,18 @@ class ClientStore:
                     raise PeerError(Reason.SPENT, detail)
             sent = f"the input of round {round}, attempt {attempt} was already sent"
             _insert_once(connection, spent, key, Reason.SPENT, sent)
+            if charge is not None:
+                charge_round(connection, charge, run_id, round)
+
+    def check_affordable(self, charge: Charge) -> None:
+        """Raise as `mark_spent` would if a round with this charge were to be sent now."""
+        with self._file.reading() as connection:
+            check_affordable(connection, charge, "one more round")
+
+    def charged(self, budget: ClientBudget, accountant: EpsilonAccountant) -> float:
+        """Epsilon of all rounds, of all runs, in which this client's data left."""
+        with self._file.reading() as connection:
+            return charged_so_far(connection, budget, accountant)
 
     def mark_answered(
         self,
@@ -185,6 +219,34 @@ class ClientStore:
             row = {"run_id": run_id, "round": round, "attempt": attempt}
             row |= {"broadcast": broadcast, "survivors": json.dumps(names)}
             _insert_once(connection, answers, row, Reason.ANSWERED, again)
+
+    def keep_head(self, signed: SignedHead, *, operator: bytes) -> None:
+        """Keep a head of the server's ledger that this operator signed, to be pooled with others'.
+
+        `MALFORMED` if it did not; `RECEIPT_CHANGED` if another operator signs for this ledger, or
+        signed another head for this row: the ledger was rewritten or forked.
+        """
+        if not signed.is_signed_by(operator):
+            raise PeerError(Reason.MALFORMED, f"a ledger's head that {operator.hex()} never signed")
+        body = encode(signed)
+        with self._file.writing("head", body) as connection:
+            of_ledger = select(heads).where(heads.c.ledger == signed.ledger)
+            first = connection.execute(of_ledger.limit(1)).first()
+            if first is not None and first.operator != operator:
+                raise PeerError(Reason.RECEIPT_CHANGED, "another operator signs for this ledger")
+            known = connection.execute(of_ledger.where(heads.c.number == signed.number)).first()
+            if known is not None and known.body == body:
+                return
+            row = {"ledger": signed.ledger, "number": signed.number, "operator": operator}
+            rewritten = f"a second head for row {signed.number} of one ledger"
+            row["body"] = body
+            _insert_once(connection, heads, row, Reason.RECEIPT_CHANGED, rewritten)
+
+    def heads(self) -> tuple[SignedHead, ...]:
+        """All heads that were kept, by ledger and row."""
+        query = select(heads.c.body).order_by(heads.c.ledger, heads.c.number)
+        with self._file.reading() as connection:
+            return tuple(SignedHead.decode(body) for (body,) in connection.execute(query))
 
     def record_receipt(self, run_id: bytes, round: int, ledger_head: bytes) -> None:
         """Keep the head of the server's ledger that came with a round's result.

@@ -27,7 +27,8 @@ from fedprivacy.wire import digest
 __all__ = ["AnchoredFile", "fact"]
 
 _MEMORY = ":memory:"
-_SCHEMA = b"fedprivacy/client-store/1"
+_FAMILY = b"fedprivacy/client-store/"
+_SCHEMA = _FAMILY + b"2"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
 
 
@@ -183,6 +184,12 @@ def _identify(connection: Connection, path: Path | str) -> str:
         return store.hex()
     schema = fact(connection, "schema") if inspect(connection).has_table("facts") else None
     store_id = fact(connection, "store") if schema == _SCHEMA else None
+    if store_id is None and (schema or b"").startswith(_FAMILY):
+        known = (schema or b"").decode("ascii", "replace")
+        raise ConfigurationError(
+            f"store = {path} is of schema {known} where {_SCHEMA.decode()} is kept: "
+            "end its runs with the release that made it, and enrol under a new identity and store"
+        )
     if store_id is None:
         raise ConfigurationError(
             f"store = {path} is not of schema {_SCHEMA.decode()}: name another file"

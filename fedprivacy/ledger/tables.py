@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text
 
-__all__ = ["answers", "attempts", "chain", "directories", "facts", "metadata", "receipts", "spent"]
+__all__ = [
+    "answers",
+    "attempts",
+    "chain",
+    "charges",
+    "directories",
+    "facts",
+    "heads",
+    "metadata",
+    "receipts",
+    "sources",
+    "spent",
+]
 
 metadata = MetaData()
 
@@ -64,4 +76,30 @@ answers = Table(
 
 receipts = Table(
     "receipts", metadata, *_round_key(), Column("ledger_head", LargeBinary, nullable=False)
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("ledger", LargeBinary, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("operator", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("dataset", String, nullable=False, index=True),
+    Column("unit", String, nullable=False),
+    Column("adjacency", String, nullable=False),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    *_round_key(),
+    Column("spends", LargeBinary, primary_key=True),
 )

@@ -21,6 +21,15 @@ ALL = list(commands(get_command(app)))
 def test_the_commands_are_the_published_ones():
     assert sorted(" ".join(path) for path in ALL) == [
         "",
+        "budget",
+        "budget amend",
+        "budget close",
+        "budget export",
+        "budget log",
+        "budget open",
+        "budget show",
+        "budget statement",
+        "budget verify",
         "demo",
         "directory",
         "directory show",

@@ -1,0 +1,151 @@
+# ruff: noqa: A002 - a round is called a round, as in every message and plan.
+"""A client's own budget: what its data has told across all runs, whatever any server accounts for.
+
+Taking part is charged in full, as if the client were in every sample, when its input leaves, and
+nothing is ever handed back. Data is known by what this client calls it: under the name of another
+data set, or unit, it is refused, since whoever could rename it could begin its budget anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
+
+from fedprivacy.errors import BudgetExhausted, ConfigurationError, PolicyRefused, Reason
+from fedprivacy.ledger.budget_events import (
+    BudgetTerms,
+    EpsilonAccountant,
+    PrivacyEvent,
+    Spend,
+    charged_epsilon,
+    merged,
+)
+from fedprivacy.ledger.tables import charges, sources
+from fedprivacy.wire import Message, decode, encode
+
+__all__ = ["Charge", "ClientBudget", "charge_round", "charged_so_far", "check_affordable"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientBudget:
+    """What a client's policy sets for one of its data sets.
+
+    `source` is the client's own word for the data: its path, or its key in the policy.
+    """
+
+    source: str
+    dataset: str
+    unit: str
+    terms: BudgetTerms
+
+    def __post_init__(self) -> None:
+        path = f'policy.budget."{self.dataset}"'
+        for key in ("source", "dataset", "unit"):
+            if not getattr(self, key):
+                raise ConfigurationError(f'{path}.{key} = "" names nothing: give a name')
+        self.terms.check(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What taking part in one round costs this client at worst, never amplified by sampling."""
+
+    budget: ClientBudget
+    spends: tuple[Spend, ...]
+    accountant: EpsilonAccountant
+
+    @classmethod
+    def of(
+        cls, budget: ClientBudget, spends: Iterable[Spend], accountant: EpsilonAccountant
+    ) -> Charge:
+        """A charge in its one form; raises `ConfigurationError` for one that charges nothing."""
+        return cls(budget, merged(spends), accountant)
+
+    @property
+    def record(self) -> tuple[bytes, ...]:
+        """What the store's chain says of it."""
+        budget = self.budget
+        names = (budget.source, budget.dataset, budget.unit, budget.terms.adjacency)
+        return (*(name.encode() for name in names), _packed(self.spends))
+
+
+class _Spends(Message, frozen=True, tag="spends"):
+    spends: tuple[Spend, ...]
+
+
+def charge_round(connection: Connection, charge: Charge, run_id: bytes, round: int) -> None:
+    """Charge one round, once however many attempts it takes, where they release alike.
+
+    Raises `PolicyRefused` (`POLICY_DATASET`) for data under another name, `BudgetExhausted`.
+    """
+    budget = charge.budget
+    if not _is_pinned(connection, budget):
+        names = {"source": budget.source, "dataset": budget.dataset, "unit": budget.unit}
+        connection.execute(insert(sources).values(**names, adjacency=budget.terms.adjacency))
+    packed = _packed(charge.spends)
+    row = {"dataset": budget.dataset, "run_id": run_id, "round": round, "spends": packed}
+    known = select(charges).filter_by(**row)
+    if connection.execute(known).first() is not None:
+        return  # an earlier attempt at the round: at most one of them is unmasked
+    check_affordable(connection, charge, f"round {round}")
+    connection.execute(insert(charges).values(row))
+
+
+def check_affordable(connection: Connection, charge: Charge, what: str) -> None:
+    """Raise as `charge_round` would for a round that was not charged yet; nothing is recorded."""
+    budget, terms = charge.budget, charge.budget.terms
+    _is_pinned(connection, budget)
+    counts = _counts(connection, budget.dataset)
+    for spend in charge.spends:
+        counts[spend.event] += spend.count
+    epsilon = charged_epsilon(charge.accountant, counts, terms)
+    if epsilon > terms.epsilon:
+        raise BudgetExhausted(
+            f'policy.budget."{budget.dataset}".epsilon = {epsilon:.6g} with {what} is above the '
+            f"budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no more, or "
+            "raise the budget in this client's own policy"
+        )
+
+
+def charged_so_far(
+    connection: Connection, budget: ClientBudget, accountant: EpsilonAccountant
+) -> float:
+    """Epsilon of all rounds in which this data left."""
+    _is_pinned(connection, budget)
+    return charged_epsilon(accountant, _counts(connection, budget.dataset), budget.terms)
+
+
+def _is_pinned(connection: Connection, budget: ClientBudget) -> bool:
+    """Whether this data is known, by these names; refuses it under any others."""
+    pinned = connection.execute(select(sources).where(sources.c.source == budget.source)).first()
+    if pinned is not None and pinned.dataset != budget.dataset:
+        raise _renamed("id", budget.dataset, pinned.dataset)
+    alike = select(sources).where(sources.c.dataset == budget.dataset).limit(1)
+    known = connection.execute(alike).first()
+    if known is not None and known.unit != budget.unit:
+        raise _renamed("unit", budget.unit, known.unit)
+    if known is not None and known.adjacency != budget.terms.adjacency:
+        raise _renamed("adjacency", budget.terms.adjacency, known.adjacency)
+    return pinned is not None
+
+
+def _renamed(key: str, value: str, pinned: str) -> PolicyRefused:
+    remedy = "what this data told was charged under that name, ask the operator to keep it"
+    path = f"plan.dataset.{key}"
+    return PolicyRefused(Reason.POLICY_DATASET, path, value, pinned, remedy, relation="not")
+
+
+def _counts(connection: Connection, dataset: str) -> Counter[PrivacyEvent]:
+    counts: Counter[PrivacyEvent] = Counter()
+    query = select(charges.c.spends).where(charges.c.dataset == dataset)
+    for (packed,) in connection.execute(query):
+        for spend in decode(_Spends, packed, limit=len(packed)).spends:
+            counts[spend.event] += spend.count
+    return counts
+
+
+def _packed(spends: tuple[Spend, ...]) -> bytes:
+    return encode(_Spends(spends))

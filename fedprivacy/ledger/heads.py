@@ -1,0 +1,144 @@
+"""Signed heads of a ledger, which clients keep as receipts, and what pooled ones contradict.
+
+A head names a ledger, a row and that row's hash: whoever signed it has committed to every row up to
+that one. A ledger that was cut, rewritten or forked contradicts a head that some client kept from
+what is gone. Rows of which nobody kept a head can be taken back unseen: nothing is claimed of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fedprivacy.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.wire import DIGEST_BYTES, Message, decode, encode
+
+__all__ = ["Contradiction", "Finding", "SignedHead", "contradictions", "load_heads", "store_heads"]
+
+_LABEL = "ledger-head"
+HEAD_LIMIT = 256  # bytes of one signed head
+_MAX_HEADS = 1 << 20
+
+
+class SignedHead(Message, frozen=True, tag="ledger-head"):
+    """A ledger's last row at some moment, signed by its operator."""
+
+    ledger: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    number: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    """The last row's number; the first row's is 0."""
+    head: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+    operator: Annotated[bytes, Meta(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
+    signature: Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+
+    @classmethod
+    def sign(cls, key: SigningKey, ledger: bytes, number: int, head: bytes) -> SignedHead:
+        """The operator's word for this row."""
+        signature = key.sign(_LABEL, ledger, number.to_bytes(8, "big"), head)
+        return cls(ledger, number, head, key.public, signature)
+
+    @classmethod
+    def decode(cls, data: bytes) -> SignedHead:
+        """The head in a peer's bytes; raises `PeerError`. Its signature is not checked yet."""
+        return decode(cls, data, limit=HEAD_LIMIT)
+
+    def is_signed_by(self, operator: bytes) -> bool:
+        """Whether this operator, and no other, signed it."""
+        number = self.number.to_bytes(8, "big")
+        return self.operator == operator and verify(
+            operator, self.signature, _LABEL, self.ledger, number, self.head
+        )
+
+
+class Contradiction(enum.Enum):
+    """What a receipt says of a ledger."""
+
+    TRUNCATED = "truncated"
+    """A row that was signed is no longer there."""
+    REWRITTEN = "rewritten"
+    """A row that was signed is another one now."""
+    FORKED = "forked"
+    """Two heads were signed for one row: two histories were told."""
+    ANOTHER_LEDGER = "another ledger"
+    """Signed for a ledger of another name: it says nothing of this one."""
+    NOT_SIGNED = "not signed"
+    """Not by the operator: it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One receipt, by its place in the pool, and what is wrong with it or with the ledger."""
+
+    receipt: int
+    contradiction: Contradiction
+    detail: str
+
+    @property
+    def accuses(self) -> bool:
+        """Whether the operator contradicted itself; anybody can check the signatures."""
+        return self.contradiction in {
+            Contradiction.TRUNCATED,
+            Contradiction.REWRITTEN,
+            Contradiction.FORKED,
+        }
+
+
+def contradictions(
+    ledger: bytes, heads: Sequence[bytes], receipts: Iterable[SignedHead], operator: bytes
+) -> tuple[Finding, ...]:
+    """What these receipts say against a ledger whose rows have these hashes, in order."""
+    findings: list[Finding] = []
+    first: dict[tuple[bytes, int], tuple[int, bytes]] = {}
+    for place, receipt in enumerate(receipts):
+        if not receipt.is_signed_by(operator):
+            detail = f"not signed by {operator.hex()}"
+            findings.append(Finding(place, Contradiction.NOT_SIGNED, detail))
+            continue
+        other, head = first.setdefault((receipt.ledger, receipt.number), (place, receipt.head))
+        if head != receipt.head:
+            detail = f"row {receipt.number} was signed otherwise in receipt {other}"
+            findings.append(Finding(place, Contradiction.FORKED, detail))
+        findings += _against(ledger, heads, place, receipt)
+    return tuple(findings)
+
+
+def _against(
+    ledger: bytes, heads: Sequence[bytes], place: int, receipt: SignedHead
+) -> list[Finding]:
+    number = receipt.number
+    if receipt.ledger != ledger:
+        detail = f"of the ledger {receipt.ledger.hex()}, where this one is {ledger.hex()}"
+        return [Finding(place, Contradiction.ANOTHER_LEDGER, detail)]
+    if number >= len(heads):
+        detail = f"row {number} was signed where the last one now is {len(heads) - 1}"
+        return [Finding(place, Contradiction.TRUNCATED, detail)]
+    if heads[number] != receipt.head:
+        detail = f"row {number} was signed with the hash {receipt.head.hex()}"
+        return [Finding(place, Contradiction.REWRITTEN, detail)]
+    return []
+
+
+class _Receipts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: Literal["fedprivacy/receipts/1"]
+    heads: Annotated[tuple[str, ...], Meta(max_length=_MAX_HEADS)]
+
+
+def store_heads(heads: Iterable[SignedHead]) -> str:
+    """The JSON text of a pool of receipts."""
+    text = _Receipts("fedprivacy/receipts/1", tuple(encode(head).hex() for head in heads))
+    return msgspec.json.format(msgspec.json.encode(text), indent=2).decode() + "\n"
+
+
+def load_heads(text: str) -> tuple[SignedHead, ...]:
+    """The receipts in a text; raises `ConfigurationError`, or `PeerError` for one that is none."""
+    try:
+        raw = msgspec.json.decode(text, type=_Receipts)
+        bodies = [bytes.fromhex(head) for head in raw.heads]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"receipts: {error}: give the file that was exported") from None
+    return tuple(map(SignedHead.decode, bodies))

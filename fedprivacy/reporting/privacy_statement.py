@@ -1,0 +1,276 @@
+"""What an auditor asks of differential privacy in use, answered from a ledger.
+
+The questions follow the reporting checklist of Ponomareva et al., "How to DP-fy ML" (2023), section
+5.3, and add the remaining budget. What the ledger cannot know is called not stated.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from decimal import ROUND_CEILING, Context, Decimal
+from typing import Literal
+
+import msgspec
+from rich.console import RenderableType
+from rich.text import Text
+
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.ledger import Budget, ReservationState, Spend, Verification
+from fedprivacy.reporting.tables import figures, titled
+from fedprivacy.reporting.text import counted, printable
+from fedprivacy.rounds import Plan
+from fedprivacy.rounds.guarantee import defends_against
+
+__all__ = ["Assumption", "Holding", "PrivacyStatement"]
+
+_NOT_STATED = "not stated: give the plan"
+_SETTINGS = {
+    "none": "no noise is added: nothing is promised",
+    "client": "local: each client adds all the noise itself",
+    "server": "central: the server adds the noise, and sees the exact sum",
+    "distributed": "distributed: clients add shares of the noise inside a secure sum",
+}
+_NEIGHBOURS = {
+    "add-or-remove-one": "one {unit} is there or is not",
+    "replace-one": "one {unit} is replaced by another",
+}
+
+
+class Holding(enum.Enum):
+    """Whether an assumption holds, and who says so."""
+
+    CHECKED = "holds"
+    ASSUMED = "assumed"
+    BROKEN = "does not hold"
+
+
+class Assumption(msgspec.Struct, frozen=True):
+    """What must be true for the statement to be, and whether it is."""
+
+    holds: Holding
+    text: str
+
+
+class Release(msgspec.Struct, frozen=True):
+    """One kind of release and how often it is charged."""
+
+    event: str
+    count: int
+
+
+class PrivacyStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget as an auditor reads it; `epsilon` is what all charged releases cost together."""
+
+    schema: Literal["fedprivacy/privacy-statement/1"] = "fedprivacy/privacy-statement/1"
+    dataset: str
+    unit: str
+    adjacency: str
+    epsilon: float | str
+    delta: float
+    limit: float
+    remaining: float
+    setting: str
+    definition: str
+    accesses: str
+    output: str
+    accounting: str
+    formal: str
+    trust: str
+    population: str
+    assumptions: tuple[Assumption, ...]
+    releases: tuple[Release, ...]
+    ledger: str
+    rows: int
+    head: str
+
+    @classmethod
+    def of(
+        cls,
+        budget: Budget,
+        verification: Verification,
+        *,
+        plan: Plan | None = None,
+        units: int | None = None,
+        more: Iterable[Assumption] = (),
+    ) -> PrivacyStatement:
+        """The statement of a budget whose ledger was verified.
+
+        `units` counts the units in the data set; `more` are assumptions that the accountant names.
+        Raises `ConfigurationError` for a plan that speaks of other data.
+        """
+        if plan is not None:
+            _check_same(budget, plan)
+        terms, key = budget.terms, budget.key
+        return cls(
+            dataset=key.dataset,
+            unit=key.unit,
+            adjacency=terms.adjacency,
+            # JSON has no infinity.
+            epsilon=budget.charged if budget.charged < float("inf") else "infinite",
+            delta=terms.delta,
+            limit=terms.epsilon,
+            remaining=budget.remaining,
+            setting=_SETTINGS[plan.noise.trust.value] if plan else _NOT_STATED,
+            definition=_definition(budget),
+            accesses=_accesses(budget),
+            output="every sum that was unmasked, and so every model computed from them, not only "
+            "the last",
+            accounting=budget.method or "nothing is charged yet",
+            formal=_formal(budget),
+            trust=defends_against(plan.aggregation) if plan else _NOT_STATED,
+            population=_population(terms.delta, units)[0],
+            assumptions=(*_assumptions(budget, verification, plan, units), *more),
+            releases=tuple(Release(_event(spend), spend.count) for spend in budget.spends),
+            ledger=verification.ledger.hex(),
+            rows=verification.rows,
+            head=verification.head.hex(),
+        )
+
+    def to_json(self) -> str:
+        """One JSON document."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+    def answers(self) -> tuple[tuple[str, str], ...]:
+        """Each question, and the answer in words."""
+        return (
+            ("setting", self.setting),
+            ("definition", self.definition),
+            ("unit of privacy", self.unit),
+            ("adjacency", self.adjacency),
+            ("data accesses covered", self.accesses),
+            ("output covered", self.output),
+            ("accounting", self.accounting),
+            ("formal statement", self.formal),
+            ("trust model", self.trust),
+            ("delta against 1/N", self.population),
+            ("budget", f"{_short(self.remaining)} of {_short(self.limit)} is left"),
+            ("ledger", f"{self.ledger}, {counted(self.rows, 'row')}, head {self.head}"),
+        )
+
+    def parts(self) -> Iterator[RenderableType]:
+        """The text for a terminal."""
+        yield titled(f"Privacy of {printable(self.dataset)}")
+        for question, answer in self.answers():
+            yield Text(f"{question}: {printable(answer)}")
+        yield Text()
+        yield titled("What it rests on")
+        for assumption in self.assumptions:
+            yield Text(f"{assumption.holds.value}: {printable(assumption.text)}")
+        if self.releases:
+            yield Text()
+            yield titled("What was released")
+            yield figures([(printable(r.event), f"{r.count:,}") for r in self.releases])
+
+
+def _check_same(budget: Budget, plan: Plan) -> None:
+    given = plan.dataset
+    for key, value, known in (
+        ("id", given.id, budget.key.dataset),
+        ("unit", given.unit, budget.key.unit),
+        ("adjacency", given.adjacency.value, budget.terms.adjacency),
+    ):
+        if value != known:
+            raise ConfigurationError(
+                f"plan.dataset.{key} = {value} where the budget is of {known}: give the plan that "
+                "was charged to it"
+            )
+
+
+def _definition(budget: Budget) -> str:
+    adjacency = budget.terms.adjacency
+    neighbours = _NEIGHBOURS.get(adjacency, adjacency).format(unit=budget.key.unit)
+    return f"(epsilon, delta)-differential privacy between data sets in which {neighbours}"
+
+
+def _accesses(budget: Budget) -> str:
+    count = budget.attempts
+    charged = [
+        f"{counted(count[state], 'attempt')} {word}"
+        for state, word in (
+            (ReservationState.SETTLED, "charged as released"),
+            (ReservationState.UNMASKING, "charged at the worst, unmasked and not settled"),
+            (ReservationState.RESERVED, "charged at the worst, not ended"),
+        )
+        if count[state]
+    ]
+    void = count[ReservationState.VOIDED]
+    free = [f"{counted(void, 'attempt')} ended before anything could be revealed"] if void else []
+    told = "; ".join([*charged, *free]) or "none yet"
+    return f"{told}. Tuning and evaluation are covered where they were charged here, not otherwise"
+
+
+def _formal(budget: Budget) -> str:
+    terms, key = budget.terms, budget.key
+    if not any(budget.attempts[state] for state in ReservationState if _is_charged(state)):
+        return "nothing was released"
+    if not budget.charged < float("inf"):
+        return f"at delta = {_short(terms.delta)} no epsilon holds: nothing is promised"
+    return (
+        f"all releases charged here are together ({_up(budget.charged)}, {_short(terms.delta)})-"
+        f"differentially private for one {key.unit} of {key.dataset}, under {terms.adjacency}"
+    )
+
+
+def _is_charged(state: ReservationState) -> bool:
+    return state is not ReservationState.VOIDED
+
+
+def _population(delta: float, units: int | None) -> tuple[str, Holding]:
+    if units is None:
+        return f"delta = {_short(delta)}; the number of units is not stated", Holding.ASSUMED
+    told = f"delta = {_short(delta)}, 1/N = {_short(1 / units)} for {units:,} units"
+    if delta * units >= 1:
+        return f"{told}: to publish one unit outright would be within this delta", Holding.BROKEN
+    return f"{told}: delta is {_short(delta * units)} of it", Holding.CHECKED
+
+
+def _assumptions(
+    budget: Budget, verification: Verification, plan: Plan | None, units: int | None
+) -> Iterator[Assumption]:
+    yield Assumption(Holding.CHECKED, "the ledger's rows form one chain and keep its rules")
+    yield _pooled(verification)
+    within = budget.charged <= budget.terms.epsilon
+    yield Assumption(
+        Holding.CHECKED if within else Holding.BROKEN, "what is charged is within the budget"
+    )
+    yield Assumption(_population(budget.terms.delta, units)[1], "delta is well below 1/N")
+    if plan is not None:
+        yield Assumption(
+            Holding.CHECKED if plan.noise.trust.value != "none" else Holding.BROKEN,
+            "the plan adds noise",
+        )
+    yield Assumption(
+        Holding.ASSUMED,
+        "every access to this data set is charged here; each client's own budget bounds it besides",
+    )
+    yield Assumption(
+        Holding.ASSUMED,
+        "events were stated as they happened: clipping, noise and the number of honest shares",
+    )
+
+
+def _pooled(verification: Verification) -> Assumption:
+    text = "no client was told another history"
+    if verification.contradicted:
+        return Assumption(Holding.BROKEN, f"{text}: {verification.contradicted[0].detail}")
+    agreeing = verification.receipts - len(verification.findings)
+    if not agreeing:
+        return Assumption(Holding.ASSUMED, f"{text}: no receipts were compared")
+    compared = counted(agreeing, "receipt")
+    return Assumption(Holding.CHECKED, f"{text}, as far as {compared} of clients tell")
+
+
+def _event(spend: Spend) -> str:
+    numbers = ", ".join(f"{name} = {_short(value)}" for name, value in spend.event.numbers)
+    return f"{spend.event.name} ({numbers})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _up(value: float) -> str:
+    """Six digits, never less than the value: an epsilon must not shrink as it is written."""
+    rounding = Context(prec=6, rounding=ROUND_CEILING)
+    return f"{rounding.create_decimal(Decimal(value)).normalize():f}"
