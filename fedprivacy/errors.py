@@ -145,6 +145,8 @@ class Reason(enum.Enum):
     """A second directory for one epoch, which differs from the first."""
     NOT_ACKNOWLEDGED = 71
     """A survivor, or an input, without the acknowledgements that its sender committed to."""
+    BUDGET = 72
+    """This client's own budget for its data does not hold the round."""
 
     TOO_FEW = 80
     """Fewer able clients than the threshold."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedprivacy.errors import Reason, RoundAborted
+from fedprivacy.errors import BudgetExhausted, Reason, RoundAborted
 
 if TYPE_CHECKING:
     from fedprivacy.rounds import RunRecord
@@ -135,5 +135,7 @@ def _simulate(job: Job, out: Path) -> tuple[RunRecord, Path]:
 def _expect_a_sum(record: RunRecord) -> None:
     if any(r.outcome == "sum" for r in record.rounds):
         return
+    if record.rounds[-1].refusal:
+        raise BudgetExhausted(record.rounds[-1].refusal)
     reason = Reason[record.rounds[-1].attempts[-1].reason.upper().replace("-", "_")]
     raise RoundAborted(reason, f"none of {len(record.rounds)} rounds ended with a sum")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,17 +90,26 @@ class _Noise(ABC):
         return dataclasses.replace(spec, bound=int(spec.bound) + most, l2=l2, noise=most)
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        values, sampler = update.values, self.sampler(spec)
-        stream = Keystream(rng.bytes(SEED_BYTES))
+        values, added = update.values, self.added(spec, rng=rng)
+        return Update(Lazy(values.shape, lambda part: added(values[..., part])), update.weight)
 
-        def noisy(part: slice) -> NDArray[np.int64]:
-            given = values[..., part]
-            out = np.empty(given.shape, dtype=np.int64)
+    def added(
+        self, spec: VectorSpec, *, rng: Rng
+    ) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+        """What gives each block of integers, from the first on, with a share of noise in it.
+
+        `spec` is that of the integers: those of a client or, where the noise is the server's, of
+        the pipeline whose sum they are.
+        """
+        sampler, stream = self.sampler(spec), Keystream(rng.bytes(SEED_BYTES))
+
+        def noisy(values: NDArray[np.int64]) -> NDArray[np.int64]:
+            out = np.empty(values.shape, dtype=np.int64)
             sampler.fill(out, stream)
-            out += given
+            out += values
             return out
 
-        return Update(Lazy(values.shape, noisy), update.weight)
+        return noisy
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         return values

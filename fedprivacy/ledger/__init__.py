@@ -1,15 +1,18 @@
 """What must outlive a process: what a client has done, what a server has spent."""
 
+from fedprivacy.ledger.accountant import LedgerAccountant
 from fedprivacy.ledger.budget_entries import BudgetKey
 from fedprivacy.ledger.budget_events import BudgetTerms, EpsilonAccountant, PrivacyEvent, Spend
 from fedprivacy.ledger.budget_history import History, Verification
 from fedprivacy.ledger.budget_ledger import BudgetLedger
+from fedprivacy.ledger.budget_releases import spend_of
 from fedprivacy.ledger.budget_state import Budget, BudgetStatus, Reservation, ReservationState
 from fedprivacy.ledger.client_budget import Charge, ClientBudget
 from fedprivacy.ledger.client_store import ClientStore, Once
-from fedprivacy.ledger.heads import Contradiction, Finding, SignedHead
+from fedprivacy.ledger.heads import HEAD_LIMIT, Contradiction, Finding, SignedHead
 
 __all__ = [
+    "HEAD_LIMIT",
     "Budget",
     "BudgetKey",
     "BudgetLedger",
@@ -22,6 +25,7 @@ __all__ = [
     "EpsilonAccountant",
     "Finding",
     "History",
+    "LedgerAccountant",
     "Once",
     "PrivacyEvent",
     "Reservation",
@@ -29,4 +33,5 @@ __all__ = [
     "SignedHead",
     "Spend",
     "Verification",
+    "spend_of",
 ]

@@ -19,7 +19,15 @@ from fedprivacy.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, ver
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.wire import DIGEST_BYTES, Message, decode, encode
 
-__all__ = ["Contradiction", "Finding", "SignedHead", "contradictions", "load_heads", "store_heads"]
+__all__ = [
+    "HEAD_LIMIT",
+    "Contradiction",
+    "Finding",
+    "SignedHead",
+    "contradictions",
+    "load_heads",
+    "store_heads",
+]
 
 _LABEL = "ledger-head"
 HEAD_LIMIT = 256  # bytes of one signed head

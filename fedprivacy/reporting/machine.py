@@ -62,8 +62,9 @@ def expected_seconds(plan: Plan, *, clients: int, length: int) -> tuple[float, f
     `ConfigurationError` where no modulus holds the sum.
     """
     client, server = round_work(plan, clients=clients, length=length)
-    bits = plan.pipeline(length).modulus_bits(clients)
-    probes = _probes_of_keys() | _probes_of_shares() | _probes_of_values(plan, length, bits)
+    bits = plan.pipeline(length, clients).modulus_bits(clients)
+    probes = _probes_of_keys() | _probes_of_shares()
+    probes |= _probes_of_values(plan, clients, length, bits)
     rates = {name: _seconds(probe) for name, probe in probes.items()}
     return _priced(client, rates), _priced(server, rates)
 
@@ -196,12 +197,12 @@ def _probes_of_recovery(
     }
 
 
-def _encoding(plan: Plan, length: int) -> _Probe:
+def _encoding(plan: Plan, clients: int, length: int) -> _Probe:
     """Some chunks, since what a client does once for its vector weighs little on a long one."""
     length = min(length, _CHUNKS * CHUNK_VALUES)
     units = plan.update.max_units_per_client if plan.protects_units else 1
     rows = min(units, max(_CHUNKS * CHUNK_VALUES // length, 1))
-    pipeline = plan.pipeline(length)
+    pipeline = plan.pipeline(length, clients)
     update = Update(np.ones((rows, length) if plan.protects_units else length))
     rng = InsecureTestRng(_32)  # rounds figures that nobody sees
 
@@ -213,9 +214,10 @@ def _encoding(plan: Plan, length: int) -> _Probe:
     return _Probe(encoded, rows * length)
 
 
-def _probes_of_values(plan: Plan, length: int, bits: int) -> dict[str, _Probe]:
+def _probes_of_values(plan: Plan, clients: int, length: int, bits: int) -> dict[str, _Probe]:
     """On one chunk of the update, or on all of a shorter one."""
-    pipeline = plan.pipeline(min(length, CHUNK_VALUES - 1))  # a weight beside it fits the chunk
+    # A weight beside them fits the chunk.
+    pipeline = plan.pipeline(min(length, CHUNK_VALUES - 1), clients)
     values = np.zeros(pipeline.total_length, dtype=np.int64)
     stream, words = MaskStream(_32, bits), MaskedVector(bits, ()).add_to(values)
     sum_plan = _sum_plan(plan, len(values), bits)
@@ -238,7 +240,7 @@ def _probes_of_values(plan: Plan, length: int, bits: int) -> dict[str, _Probe]:
     return {
         "mask_seeds": _Probe(lambda: MaskStream(self_seed(_32, _32, 0), bits), 1),
         "mask_values": _Probe(lambda: stream.add_to(words), len(values)),
-        "values_encoded": _encoding(plan, length),
+        "values_encoded": _encoding(plan, clients, length),
         "values_packed": _Probe(packed, len(values)),
         "values_folded": _Probe(folded, len(values)),
         "values_released": _Probe(released, len(values)),

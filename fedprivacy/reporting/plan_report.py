@@ -84,7 +84,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
                 policy.check(plan, threshold=quorum.threshold, cohort=clients)
         except PolicyRefused as refused:
             refusal = str(refused)
-        guarantee = Guarantee.of(plan, clients)
+        guarantee = Guarantee.of(plan, clients, length)
         others = 0 if guarantee.protocol == Plain.name else clients - 1
         up = upload_bytes(plan, clients=clients, length=length)
         down = download_bytes(plan, clients=clients, length=length)
@@ -96,7 +96,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
             degree=quorum.degree or others,
             threshold=quorum.threshold,
             min_sum_size=guarantee.honest_in_sum,
-            modulus_bits=plan.pipeline(length).modulus_bits(clients),
+            modulus_bits=plan.pipeline(length, clients).modulus_bits(clients),
             length=length,
             losses=expected_losses(plan.aggregation, clients),
             upload_bytes=sum(up.values()),

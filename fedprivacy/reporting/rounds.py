@@ -9,6 +9,7 @@ from rich.text import Text
 
 from fedprivacy.reporting.tables import MOST_ROWS, add_rows, titled, titled_table
 from fedprivacy.reporting.text import counted, names, percent, printable, small
+from fedprivacy.rounds.privacy import rounded_up
 from fedprivacy.rounds.record import AttemptRecord, RoundRecord, RunRecord
 from fedprivacy.vector import Weights
 
@@ -17,12 +18,7 @@ __all__ = ["outcomes", "round_line", "turned_away"]
 
 def round_line(record: RoundRecord, of: int) -> str:
     """One round in one line, for those who watch: how it ended and who was lost before what."""
-    last = record.attempts[-1]
-    if record.outcome == "sum":
-        ended = f"sum over {counted(len(last.survivors), 'client')}"
-    else:
-        ended = _aborted(last)
-    parts = [f"round {record.round} of {of}: {ended}"]
+    parts = [f"round {record.round} of {of}: {_ended(record)}"]
     for attempt in record.attempts:
         which = f"attempt {attempt.attempt}, " if len(record.attempts) > 1 else ""
         parts += [
@@ -38,6 +34,8 @@ def outcomes(record: RunRecord) -> Iterator[RenderableType]:
     """Every round's outcome, and, of a simulation, its accuracy and the difference of its sum."""
     yield titled("How each round ended, and what its sum is over")
     numbers = ["clients", _weighed(record)]
+    if any(r.budget for r in record.rounds):
+        numbers.append("epsilon")
     if record.simulation_only:
         numbers += ["accuracy", "difference"]
     table = titled_table(["round", "outcome"], numbers)
@@ -72,16 +70,28 @@ def _weighed(record: RunRecord) -> str:
 
 
 def _row(r: RoundRecord) -> list[str]:
-    last = r.attempts[-1]
     summed = r.outcome == "sum"
-    ended = "sum" if summed else _aborted(last)
+    ended = "sum" if summed else _ended(r)
     if len(r.attempts) > 1:
-        ended += f", attempt {last.attempt}"
-    row = [str(r.round), ended, str(len(last.survivors)) if summed else "-", str(r.weight)]
+        ended += f", attempt {r.attempts[-1].attempt}"
+    clients = str(len(r.attempts[-1].survivors)) if summed else "-"
+    row = [str(r.round), ended, clients, str(r.weight) if summed else "-"]
+    if r.budget:
+        row.append(rounded_up(r.budget.epsilon))
     if r.simulation_only:
         difference = small(r.simulation_only.largest_difference) if summed else "-"
         row += [percent(r.simulation_only.accuracy), difference]
     return row
+
+
+def _ended(r: RoundRecord) -> str:
+    match r.outcome:
+        case "sum":
+            return f"sum over {counted(len(r.attempts[-1].survivors), 'client')}"
+        case "refused":
+            return "refused (budget)"
+        case _:
+            return _aborted(r.attempts[-1])
 
 
 def _aborted(attempt: AttemptRecord) -> str:

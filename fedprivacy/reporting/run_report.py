@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fedprivacy.reporting.accuracy import accuracy, exactness
+from fedprivacy.reporting.budget_spent import budget_spent
 from fedprivacy.reporting.costs import costs
 from fedprivacy.reporting.losses import losses
 from fedprivacy.reporting.promises import promises
@@ -38,6 +39,8 @@ def _parts(record: RunRecord) -> Iterator[Iterable[RenderableType]]:
     yield losses(record)
     if declined := list(turned_away(record)):
         yield declined
+    if spent := list(budget_spent(record)):
+        yield spent
     yield costs(record)
     if known:
         yield accuracy(record, known)

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import (
+    BudgetExhausted,
     ConfigurationError,
     FedPrivacyError,
     PeerError,
     PolicyRefused,
     Reason,
 )
-from fedprivacy.ledger import ClientStore, Once
+from fedprivacy.ledger import Charge, ClientStore, Once, SignedHead
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
@@ -26,6 +27,7 @@ from fedprivacy.rounds.messages import (
     Refusal,
 )
 from fedprivacy.rounds.policy import ClientPolicy
+from fedprivacy.rounds.privacy import charge_of
 from fedprivacy.rounds.round_plan import RoundPlan, broadcast_digest
 from fedprivacy.secagg import (
     PROTOCOLS,
@@ -67,6 +69,7 @@ class RoundClient:
         self._plan: RoundPlan | None = None
         self._round_id = _UNKNOWN
         self._broadcast = b""
+        self._charge: Charge | None = None
         self._dead = False
 
     @property
@@ -119,6 +122,10 @@ class RoundClient:
             raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
         directory = self._check_directory(plan, invitation.directory)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
+        head = self._check_ledger(plan, invitation.ledger)
+        self._charge = charge_of(plan, self._policy)
+        if self._charge is not None:
+            self._store.check_affordable(self._charge)
         self._store.begin(
             plan.run_id,
             plan.round,
@@ -127,6 +134,8 @@ class RoundClient:
             plan.broadcast,
             terms=plan.terms,
         )
+        if head is not None:
+            self._store.keep_head(head, operator=head.operator)
         protocol = PROTOCOLS[plan.plan.aggregation.protocol]
         self._party = protocol.client(
             plan.sum_plan(),
@@ -167,6 +176,15 @@ class RoundClient:
             raise PeerError(Reason.NOT_ENROLLED, detail)
         return directory
 
+    def _check_ledger(self, plan: RoundPlan, data: bytes) -> SignedHead | None:
+        """The head that the plan names, signed: kept, it is held against what comes later."""
+        if not data and plan.ledger_head == _UNKNOWN:
+            return None
+        head = SignedHead.decode(data)
+        if head.head != plan.ledger_head or not head.is_signed_by(head.operator):
+            raise PeerError(Reason.PLAN, "the ledger's head is not the one that the plan names")
+        return head
+
     # ------------------------------------------------------------------ later messages
 
     def _pass_on(self, party: ClientParty, message: bytes) -> Iterator[Effect]:
@@ -199,11 +217,15 @@ class RoundClient:
         if plan is None:
             raise ConfigurationError("there is no round to record: accept a plan first")
         if effect.mark is Mark.SPENT:
-            if plan.plan.aggregation.adversary is Adversary.SEMI_MALICIOUS:
-                # Over two rings a server could open one input twice, in sums that differ by few.
-                self._store.mark_spent(plan.run_id, plan.round, plan.attempt, once_in=Once.ROUND)
-            else:
-                self._store.mark_spent(plan.run_id, plan.round, plan.attempt)
+            # Over two rings a server could open one input twice, in sums that differ by few.
+            semi_malicious = plan.plan.aggregation.adversary is Adversary.SEMI_MALICIOUS
+            self._store.mark_spent(
+                plan.run_id,
+                plan.round,
+                plan.attempt,
+                once_in=Once.ROUND if semi_malicious else Once.ATTEMPT,
+                charge=self._charge,
+            )
         elif effect.mark is Mark.ANSWERED:
             self._store.mark_answered(
                 plan.run_id,
@@ -228,6 +250,8 @@ class RoundClient:
             reason = Reason.FAILED
             if isinstance(error, PeerError | PolicyRefused):
                 reason = error.reason
+            elif isinstance(error, BudgetExhausted):
+                reason = Reason.BUDGET
             if reason is Reason.WRONG_ROUND:
                 # Only late, and refused before anything was done: it costs neither side anything.
                 self._dead = False

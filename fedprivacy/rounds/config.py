@@ -51,6 +51,10 @@ def parse_toml(kind: type[T], text: str, name: str) -> T:
 
 
 def _refuse_unknown_keys(raw: Any, kind: Any, path: str) -> None:
+    if typing.get_origin(kind) is dict and isinstance(raw, dict):
+        for key, value in raw.items():
+            _refuse_unknown_keys(value, typing.get_args(kind)[1], f'{path}."{key}"')
+        return
     for origin in _sections_of(kind):
         if isinstance(raw, dict):
             _check_section(raw, origin, path)

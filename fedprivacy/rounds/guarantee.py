@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedprivacy.rounds.plan import Plan
+from fedprivacy.rounds.privacy import PrivacyClaim
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.rounds.rules import AggregationRules, Trust
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
@@ -48,10 +49,15 @@ class Guarantee:
     honest_in_sum: int
     unit: str
     noise: Trust
+    privacy: PrivacyClaim | None
+    """Of one unit, by noise; None where the sum is exact."""
 
     @classmethod
-    def of(cls, plan: Plan, cohort: int) -> Guarantee:
-        """The guarantee of a plan for a cohort of so many clients, whose quorum holds."""
+    def of(cls, plan: Plan, cohort: int, length: int) -> Guarantee:
+        """The guarantee of a plan for a cohort of so many clients, whose quorum holds.
+
+        `length` is the number of parameters in an update.
+        """
         rules = plan.aggregation
         quorum = plan.quorum(cohort)
         protects = rules.protocol != Plain.name and not quorum_fault(
@@ -71,10 +77,14 @@ class Guarantee:
             honest_in_sum=quorum.honest_in_sum if protects else 0,
             unit=plan.dataset.unit,
             noise=plan.noise.trust,
+            privacy=PrivacyClaim.of(plan, cohort, length),
         )
 
     def holds(self) -> tuple[str, ...]:
         """What is promised, a sentence each."""
+        return (*self._hidden(), *(self.privacy.holds() if self.privacy else ()))
+
+    def _hidden(self) -> tuple[str, ...]:
         if not self.honest_in_sum:
             return ()
         lost = f"Up to {self.losses:,} clients may be lost at any moment."
@@ -122,6 +132,8 @@ class Guarantee:
                 f"The sum itself is exact: what it tells of one {self.unit} is not bounded, and "
                 "sums of several rounds can be compared."
             )
+        if self.privacy:
+            lines += self.privacy.does_not_hold()
         if self.adversary is Adversary.SEMI_MALICIOUS:
             lines.append(
                 "Not against a server that lies from the start: it could draw a graph in which its "

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from fedprivacy.crypto.directory import MAX_BYTES as MAX_DIRECTORY
 from fedprivacy.errors import Reason
+from fedprivacy.ledger import HEAD_LIMIT
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.secagg import Membership
 from fedprivacy.secagg.cohort import Digest
@@ -27,13 +28,15 @@ ENVELOPE_LIMIT = 1 << 31
 class Invitation(Message, frozen=True, tag="invitation"):
     """Server to one client: this attempt's plan, the client's place, and what to train on.
 
-    `directory` is empty where identities play no part. The hash of `broadcast` is in the plan.
+    `directory` is empty where identities play no part. `ledger` is a signed head of the server's
+    ledger, and empty where no budget is kept. The plan has the hash of `broadcast` and the head.
     """
 
     round_plan: RoundPlan
     membership: Membership
     directory: Annotated[bytes, Meta(max_length=MAX_DIRECTORY)]
     broadcast: Annotated[bytes, Meta(max_length=MAX_BROADCAST)]
+    ledger: Annotated[bytes, Meta(max_length=HEAD_LIMIT)]
 
 
 class Envelope(Message, frozen=True, tag="envelope"):

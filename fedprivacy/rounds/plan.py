@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from fedprivacy.crypto import Suite
-from fedprivacy.dp import Clip, PerUnit
+from fedprivacy.dp import Clip, DiscreteGaussian, PerUnit, Skellam
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
 from fedprivacy.rounds.quorum import Quorum, choose_quorum
@@ -18,12 +18,14 @@ from fedprivacy.rounds.rules import (
     CLIENT_UNIT,
     AggregationRules,
     DatasetRules,
+    Mechanism,
     NoiseRules,
     SamplingRules,
+    Trust,
     UpdateRules,
 )
-from fedprivacy.secagg import PROTOCOLS
-from fedprivacy.vector import FixedPoint, Pipeline, Stage, Weigh, Weights
+from fedprivacy.secagg import PROTOCOLS, Plain
+from fedprivacy.vector import FixedPoint, Pipeline, Rounding, Stage, Weigh, Weights
 from fedprivacy.wire import digest
 
 __all__ = ["Plan"]
@@ -64,7 +66,7 @@ class Plan(Section, frozen=True, kw_only=True):
             return f"plan.aggregation.min_clients = {rules.min_clients} sums nobody: at least 2"
         if not math.isfinite(self.update.clip):
             return f"plan.update.clip = {self.update.clip} is not finite: give an L2 norm"
-        return None
+        return _noise_fault(self) or _sampling_fault(self)
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a plan that no cohort could run."""
@@ -91,21 +93,52 @@ class Plan(Section, frozen=True, kw_only=True):
             )
         return choose_quorum(self.aggregation, cohort_size)
 
-    def pipeline(self, length: int, clip: float | None = None) -> Pipeline:
-        """How an update of `length` parameters is encoded, the same on every side.
+    def pipeline(self, length: int, cohort_size: int, clip: float | None = None) -> Pipeline:
+        """How an update of `length` parameters is encoded in a cohort of n, the same on every side.
 
-        `clip` is the norm in force, where it is not the plan's own.
+        `clip` is the norm in force, where it is not the plan's own. Raises `ConfigurationError`
+        where no honest client is assured whose noise would count.
         """
         rules = self.update
+        noisy = self.noise.trust is not Trust.NONE
+        rounded = FixedPoint(rules.value_bits, Rounding.CONDITIONAL if noisy else Rounding.UNBIASED)
         bounded: list[Stage] = [Clip(clip or rules.clip)]
         if self.protects_units:
-            bounded.append(FixedPoint(rules.value_bits))
-            stages: list[Stage] = [PerUnit(*bounded, max_units=rules.max_units_per_client)]
+            units = PerUnit(*bounded, rounded, max_units=rules.max_units_per_client)
+            stages: list[Stage] = [units]
         else:
             if rules.weights is Weights.SUMMED:
                 bounded.append(Weigh(rules.max_units_per_client))
-            stages = [*bounded, FixedPoint(rules.value_bits)]
+            stages = [*bounded, rounded]
+        if self.noise.trust in (Trust.DISTRIBUTED, Trust.CLIENT):
+            stages.append(self.noise_stage(cohort_size))
         return Pipeline.of(length, *stages, weights=rules.weights)
+
+    def noise_stage(self, cohort_size: int) -> Skellam | DiscreteGaussian:
+        """The noise of a client or, where it is trusted with it, of the server.
+
+        One unit may be at several clients: the noise is for all that it adds to the sum.
+        """
+        multiplier = self.noise.noise_multiplier * self.update.max_clients_per_unit
+        shares = self.noise_shares(cohort_size)
+        if self.noise.mechanism is Mechanism.SKELLAM:
+            return Skellam(multiplier, shares)
+        return DiscreteGaussian(multiplier, shares)
+
+    def noise_shares(self, cohort_size: int) -> int:
+        """How many shares of noise are assured: of honest clients whose input is in the sum.
+
+        The corrupt may leave theirs out, or subtract what they know of it; who is lost adds none.
+        """
+        if self.noise.trust is not Trust.DISTRIBUTED:
+            return 1
+        assured = self.quorum(cohort_size).honest_in_sum
+        if assured < 1:
+            raise ConfigurationError(
+                f"plan.noise.trust = {self.noise.trust.value}: no honest client is assured in a "
+                "sum: raise min_clients, or choose trust = client"
+            )
+        return assured
 
     def digest(self) -> bytes:
         """The 32 bytes by which records and receipts name this plan."""
@@ -128,6 +161,51 @@ def _protocol_fault(rules: AggregationRules) -> str | None:
         )
     if rules.degree and not protocol.sparse:
         return f"plan.aggregation.degree = {rules.degree} has no use with {rules.protocol}"
+    return None
+
+
+def _noise_fault(plan: Plan) -> str | None:
+    rules, path = plan.noise, "plan.noise"
+    figures = {
+        "noise_multiplier": rules.noise_multiplier,
+        "epsilon": rules.epsilon,
+        "delta": rules.delta,
+        "rounds": rules.rounds,
+    }
+    if rules.trust is Trust.NONE:
+        return next(
+            (
+                f"{path}.{k} = {v} with trust = none adds no noise: name who does"
+                for k, v in figures.items()
+                if v
+            ),
+            None,
+        )
+    for key, value in figures.items():
+        if not 0 < value < math.inf:
+            return f"{path}.{key} = {value} with trust = {rules.trust.value}: give what it is to be"
+    if plan.update.weights is Weights.SUMMED:
+        return (
+            "plan.update.weights = summed under noise would release how many units there are: "
+            "choose uniform, and a public_weight to divide by"
+        )
+    if rules.trust is Trust.DISTRIBUTED and plan.aggregation.protocol == Plain.name:
+        return (
+            f"{path}.trust = distributed with protocol = {Plain.name} leaves each client with a "
+            "share of the noise alone: choose trust = client, or secagg"
+        )
+    return None
+
+
+def _sampling_fault(plan: Plan) -> str | None:
+    rules = plan.sampling
+    if (rules.scheme == "all") != (rules.rate == 1.0):
+        return f"plan.sampling.rate = {rules.rate} with scheme = {rules.scheme}: choose either"
+    if plan.update.public_weight and plan.update.weights is Weights.SUMMED:
+        return (
+            f"plan.update.public_weight = {plan.update.public_weight} with weights = summed: the "
+            "sum has its weight: leave one of them out"
+        )
     return None
 
 

@@ -53,6 +53,11 @@ class NoiseFloor(Section, frozen=True, kw_only=True):
     """The least noise that a plan must add."""
 
     trust: Trust = Trust.NONE
+    noise_multiplier: Annotated[float, Meta(ge=0.0)] = 0.0
+    epsilon: Annotated[float, Meta(ge=0.0)] = 0.0
+    """At most, for all rounds of one plan; zero sets no bound."""
+    delta: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """At most; zero sets no bound."""
 
 
 class Requirements(Section, frozen=True, kw_only=True):
@@ -64,6 +69,13 @@ class Requirements(Section, frozen=True, kw_only=True):
     noise: NoiseFloor = NoiseFloor()
 
 
+class BudgetLimit(Section, frozen=True, kw_only=True):
+    """What one data set may ever tell, in all runs, of one of its units."""
+
+    epsilon: Annotated[float, Meta(gt=0.0)]
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
+
+
 class ClientPolicy(Section, frozen=True, kw_only=True):
     """What this client demands of any plan, and where it keeps what is its own."""
 
@@ -73,6 +85,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     store: str = ""
     """Path of the store that remembers what this client has answered."""
     require: Requirements = Requirements()
+    budget: dict[str, BudgetLimit] = {}
+    """By data set; a data set without one is charged for nothing."""
 
     @classmethod
     def from_toml(cls, path: str | Path) -> ClientPolicy:
@@ -99,14 +113,27 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
         self._check_dataset(plan)
         self._check_aggregation(plan, threshold, cohort)
         self._check_update(plan)
-        if _rank(plan.noise.trust) < _rank(self.require.noise.trust):
-            raise PolicyRefused(
-                Reason.POLICY_NOISE,
-                "plan.noise.trust",
-                plan.noise.trust.value,
-                self.require.noise.trust.value,
-                "ask the operator to add noise",
-            )
+        self._check_noise(plan)
+
+    def _check_noise(self, plan: Plan) -> None:
+        wanted, given, path = self.require.noise, plan.noise, "plan.noise"
+        more = "ask the operator to add noise"
+        if _rank(given.trust) < _rank(wanted.trust):
+            trusts = given.trust.value, wanted.trust.value
+            raise PolicyRefused(Reason.POLICY_NOISE, f"{path}.trust", *trusts, more)
+        if given.noise_multiplier < wanted.noise_multiplier:
+            multipliers = given.noise_multiplier, wanted.noise_multiplier
+            key = f"{path}.noise_multiplier"
+            raise PolicyRefused(Reason.POLICY_NOISE, key, *multipliers, more)
+        for key, value, most in (
+            ("epsilon", given.epsilon, wanted.epsilon),
+            ("delta", given.delta, wanted.delta),
+        ):
+            if most and (value > most or given.trust is Trust.NONE):
+                bounded = value if given.trust is not Trust.NONE else "unbounded"
+                raise PolicyRefused(
+                    Reason.POLICY_NOISE, f"{path}.{key}", bounded, most, more, relation="above"
+                )
 
     def _check_adversary(self, plan: Plan) -> None:
         wanted, given = self.require.aggregation, plan.aggregation

@@ -6,6 +6,7 @@ Nothing here could not be known to the server of a real deployment, except what 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +17,9 @@ from fedprivacy.rounds.plan import Plan
 
 __all__ = [
     "AttemptRecord",
+    "BudgetRecord",
     "GuaranteeRecord",
+    "NoiseRecord",
     "PhaseRecord",
     "RoundRecord",
     "RunRecord",
@@ -67,6 +70,15 @@ class AttemptRecord(_Part, frozen=True, kw_only=True):
     phases: tuple[PhaseRecord, ...]
 
 
+class NoiseRecord(_Part, frozen=True, kw_only=True):
+    """The noise that was drawn into one sum, in the integer units of the sum."""
+
+    deviation: float
+    """Root mean square over the coordinates."""
+    planned: float
+    """Of the noise that the plan counts: that of the assured shares."""
+
+
 class SimulatedRound(_Part, frozen=True, kw_only=True):
     """What only a simulation can know of a round."""
 
@@ -79,16 +91,34 @@ class SimulatedRound(_Part, frozen=True, kw_only=True):
     quantisation_bound: float
     """What the difference stays below, as derived from the pipeline."""
     training_seconds: _Seconds
+    noise: NoiseRecord | None = None
+    """Of the noise in the sum; none where there is none."""
+
+
+class BudgetRecord(_Part, frozen=True, kw_only=True):
+    """What the ledger charges one unit with, and what it may be charged with at most."""
+
+    epsilon: Annotated[float, Meta(ge=0.0)]
+    limit: Annotated[float, Meta(gt=0.0)]
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    adjacency: str
+    unit: str
+    method: str
 
 
 class RoundRecord(_Part, frozen=True, kw_only=True):
     """One round, with every attempt at it."""
 
     round: int
-    outcome: Literal["sum", "aborted"]
+    outcome: Literal["sum", "aborted", "refused"]
+    """`refused`: the budget did not hold it, and nobody was asked."""
     weight: int
-    """The released sum's total weight; zero for an aborted round."""
+    """What the released sum is divided by; zero without a sum."""
     attempts: tuple[AttemptRecord, ...]
+    budget: BudgetRecord | None = None
+    """After this round; none where no budget is charged."""
+    refusal: str = ""
+    """Why the budget did not hold it; empty for another outcome."""
     simulation_only: SimulatedRound | None = None
 
 
@@ -108,6 +138,9 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     honest_in_sum: int
     unit: str
     noise: str
+    epsilon: float
+    """Of all rounds that the plan allows; infinite where there is no noise."""
+    delta: float
     holds: tuple[str, ...]
     does_not_hold: tuple[str, ...]
 
@@ -125,6 +158,8 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             honest_in_sum=guarantee.honest_in_sum,
             unit=guarantee.unit,
             noise=guarantee.noise.value,
+            epsilon=guarantee.privacy.bound.epsilon if guarantee.privacy else math.inf,
+            delta=guarantee.privacy.bound.delta if guarantee.privacy else 0.0,
             holds=guarantee.holds(),
             does_not_hold=guarantee.does_not_hold(),
         )

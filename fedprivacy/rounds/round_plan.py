@@ -12,6 +12,7 @@ from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import PROTOCOLS, Adversary, Cohort, SumPlan
 from fedprivacy.secagg.cohort import MAX_COHORT, Digest
 from fedprivacy.vector import Pipeline
@@ -74,9 +75,13 @@ class RoundPlan(Record, frozen=True):
         broadcast: bytes,
         length: int,
         directory: Directory | None,
+        ledger_head: bytes = _NONE,
         rng: Rng,
     ) -> RoundPlan:
-        """The server's plan of one attempt; raises `ConfigurationError` for a cohort too small."""
+        """The server's plan of one attempt; raises `ConfigurationError` for a cohort too small.
+
+        `ledger_head` is the hash of the ledger's last row, with what this attempt reserves.
+        """
         size, rules = len(cohort.members), plan.aggregation
         quorum = plan.quorum(size)
         if fault := quorum_fault(rules, size, quorum.threshold, quorum.degree):
@@ -104,12 +109,12 @@ class RoundPlan(Record, frozen=True):
             directory=directory.digest() if directory else _NONE,
             directory_epoch=directory.epoch if directory else 0,
             broadcast=broadcast_digest(broadcast),
-            ledger_head=_NONE,
+            ledger_head=ledger_head,
             length=length,
             clip=plan.update.clip,
             threshold=quorum.threshold,
             degree=quorum.degree,
-            modulus_bits=plan.pipeline(length).modulus_bits(size),
+            modulus_bits=plan.pipeline(length, size).modulus_bits(size),
         )
 
     @property
@@ -128,7 +133,7 @@ class RoundPlan(Record, frozen=True):
 
     @property
     def pipeline(self) -> Pipeline:
-        return self.plan.pipeline(self.length, self.clip)
+        return self.plan.pipeline(self.length, self.cohort_size, self.clip)
 
     def check(self) -> None:
         """What a client checks of a plan whoever it is; raises `PeerError`.
@@ -146,8 +151,10 @@ class RoundPlan(Record, frozen=True):
         if not 0.0 < self.clip <= self.plan.update.clip:
             detail = f"clip {self.clip} is outside (0, {self.plan.update.clip}]"
             raise PeerError(Reason.PLAN, detail)
-        if (self.committee_root, self.ledger_head) != (_NONE, _NONE):
-            raise PeerError(Reason.PLAN, "a committee or a ledger that this protocol lacks")
+        if self.committee_root != _NONE:
+            raise PeerError(Reason.PLAN, "a committee that this protocol lacks")
+        if self.ledger_head != _NONE and self.plan.noise.trust is Trust.NONE:
+            raise PeerError(Reason.PLAN, "a ledger where no noise is added and nothing is charged")
         if self.attempt > rules.attempts:
             detail = f"attempt {self.attempt} where {rules.attempts} are allowed"
             raise PeerError(Reason.ATTEMPTS, detail)

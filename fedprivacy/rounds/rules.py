@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from fedprivacy.crypto import Suite
+from fedprivacy.dp.events import Adjacency
 from fedprivacy.rounds.config import Section
 from fedprivacy.secagg import Adversary
 from fedprivacy.vector import Weights
@@ -18,6 +19,7 @@ __all__ = [
     "Adjacency",
     "AggregationRules",
     "DatasetRules",
+    "Mechanism",
     "NoiseRules",
     "SamplingRules",
     "Trust",
@@ -34,17 +36,25 @@ _Codepoint = Annotated[str, Meta(min_length=1, max_length=64)]
 _Count = Annotated[int, Meta(ge=1, lt=1 << 31)]
 
 
-class Adjacency(enum.Enum):
-    """When two data sets are neighbours."""
-
-    ADD_OR_REMOVE_ONE = "add-or-remove-one"
-    REPLACE_ONE = "replace-one"
-
-
 class Trust(enum.Enum):
-    """Who adds noise, and so who need not be trusted; in the order of what it protects from."""
+    """Who adds noise, and so who is trusted to; in the order of what it protects from."""
 
     NONE = "none"
+    """Nobody: the sum is exact."""
+    SERVER = "server"
+    """The server, to the sum: it is trusted to, and what it releases is protected."""
+    DISTRIBUTED = "distributed"
+    """Each client, a share: together, those that are assured to be honest and in the sum."""
+    CLIENT = "client"
+    """Each client, all of it: whatever becomes of the others."""
+
+
+class Mechanism(enum.Enum):
+    """What the noise of one coordinate is: an integer, drawn exactly."""
+
+    SKELLAM = "skellam"
+    """Shares add up exactly."""
+    DISCRETE_GAUSSIAN = "discrete-gaussian"
 
 
 class DatasetRules(Section, frozen=True, kw_only=True):
@@ -85,18 +95,32 @@ class UpdateRules(Section, frozen=True, kw_only=True):
     value_bits: Annotated[int, Meta(ge=2, le=32)]
     """Bits of one coordinate of one unit's clipped vector."""
     weights: Weights = Weights.SUMMED
+    """`uniform` under noise: a weight in the sum would be released as it is."""
+    public_weight: Annotated[int, Meta(ge=0, lt=1 << 53)] = 0
+    """What a mean divides by, a public number, where weights are uniform; zero: the clients."""
     max_units_per_client: _Count = 1
     """Units at one client; with the client as unit, the largest weight it may give itself."""
     max_clients_per_unit: _Count = 1
 
 
 class NoiseRules(Section, frozen=True, kw_only=True):
-    """Where noise enters."""
+    """Where noise enters, and what it is to achieve."""
 
     trust: Trust = Trust.NONE
+    mechanism: Mechanism = Mechanism.SKELLAM
+    noise_multiplier: Annotated[float, Meta(ge=0.0)] = 0.0
+    """Standard deviation of the noise that counts / L2 sensitivity of the sum to one unit."""
+    epsilon: Annotated[float, Meta(ge=0.0)] = 0.0
+    """What all rounds together may cost at `delta`."""
+    delta: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    rounds: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    """Rounds of a run, at most."""
 
 
 class SamplingRules(Section, frozen=True, kw_only=True):
     """How a round's cohort is drawn."""
 
-    scheme: Literal["all"] = "all"
+    scheme: Literal["all", "poisson"] = "all"
+    """`poisson`: each client by a coin of its own, which the server throws and tells nobody."""
+    rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    """With which a client is drawn."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.ledger import SignedHead
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
@@ -16,6 +18,7 @@ from fedprivacy.rounds.messages import (
     reason_of,
 )
 from fedprivacy.rounds.round_plan import RoundPlan
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
     PROTOCOLS,
     Aborted,
@@ -42,7 +45,8 @@ class RoundServer:
 
     `invite` says whom to ask: all of the cohort, or, at a later attempt, those whom nothing
     excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt; a
-    message of another attempt has none. `rng` draws the graph of neighbours, where there is one.
+    message of another attempt has none. `rng` draws the graph of neighbours, where there is one,
+    and the noise, where the server is trusted with it. `ledger` is the head that the plan names.
     Processes of a `pool`, whose owner ends it, share the work of unmasking.
     """
 
@@ -54,6 +58,7 @@ class RoundServer:
         broadcast: bytes,
         *,
         rng: Rng,
+        ledger: SignedHead | None = None,
         pool: Executor | None = None,
     ) -> None:
         protocol = PROTOCOLS[round_plan.plan.aggregation.protocol]
@@ -63,7 +68,9 @@ class RoundServer:
         self._members = frozenset(cohort.members)
         self._directory = encode(directory) if directory else b""
         self._broadcast = broadcast
+        self._ledger = encode(ledger) if ledger else b""
         self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng, pool=pool)
+        self._rng = rng
         self._refused: dict[str, Reason] = {}
         self._asked = False
         self._unmasking = False
@@ -105,7 +112,9 @@ class RoundServer:
             if place.client_id not in asked:
                 self._party.exclude(place.client_id)
                 continue
-            invitation = Invitation(self._plan, place, self._directory, self._broadcast)
+            invitation = Invitation(
+                self._plan, place, self._directory, self._broadcast, self._ledger
+            )
             yield Send(place.client_id, encode(invitation))
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
@@ -151,10 +160,18 @@ class RoundServer:
                     yield effect
 
     def _decoded(self, done: Done, total: Source) -> Done | Aborted:
+        plan, pipeline = self._plan.plan, self._plan.pipeline
+        added = None
+        if plan.noise.trust is Trust.SERVER:
+            noise = plan.noise_stage(self._plan.cohort_size)
+            added = noise.added(pipeline.specs[-1], rng=self._rng.child("noise"))
         try:
-            self._aggregate = self._plan.pipeline.decode(total, clients=len(done.survivors))
+            aggregate = pipeline.decode(total, clients=len(done.survivors), added=added)
         except PeerError as error:
             return Aborted(RoundAborted(error.reason, error.detail))
+        self._aggregate = dataclasses.replace(
+            aggregate, weight=plan.update.public_weight or aggregate.weight
+        )
         return done
 
     def __repr__(self) -> str:

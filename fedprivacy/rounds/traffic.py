@@ -6,10 +6,12 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 
+from fedprivacy.ledger import HEAD_LIMIT
 from fedprivacy.rounds.messages import Envelope, Invitation
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses
 from fedprivacy.rounds.round_plan import VERSION, RoundPlan
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import PROTOCOLS, Membership, Work
 from fedprivacy.wire import DIGEST_BYTES, blob_size, encode, path_lengths
 
@@ -27,7 +29,7 @@ def upload_bytes(plan: Plan, *, clients: int, length: int) -> dict[str, int]:
     `length` is the number of parameters in an update. What carries the messages, such as TLS and
     TCP, is not counted. Raises `ConfigurationError` where no modulus holds the sum.
     """
-    rules, pipeline = plan.aggregation, plan.pipeline(length)
+    rules, pipeline = plan.aggregation, plan.pipeline(length, clients)
     sizes = PROTOCOLS[rules.protocol].upload_sizes(
         rules.adversary,
         members=clients,
@@ -60,7 +62,7 @@ def round_work(plan: Plan, *, clients: int, length: int) -> tuple[Work, Work]:
 
     They are lost before their input. A client that holds units has as many as it may have.
     """
-    rules, pipeline, quorum = plan.aggregation, plan.pipeline(length), plan.quorum(clients)
+    rules, pipeline, quorum = plan.aggregation, plan.pipeline(length, clients), plan.quorum(clients)
     client, server = PROTOCOLS[rules.protocol].work(
         rules.adversary,
         members=clients,
@@ -71,6 +73,11 @@ def round_work(plan: Plan, *, clients: int, length: int) -> tuple[Work, Work]:
     )
     units = plan.update.max_units_per_client if plan.protects_units else 1
     return dataclasses.replace(client, values_encoded=units * length), server
+
+
+def _head(plan: Plan) -> bytes:
+    """Room for the signed head of a ledger, at its longest, where a budget is charged."""
+    return b"" if plan.noise.trust is Trust.NONE else bytes(HEAD_LIMIT)
 
 
 def _in_envelopes(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -111,10 +118,12 @@ def _invitation_bytes(plan: Plan, clients: int, length: int, id_bytes: int) -> i
         clip=plan.update.clip,
         threshold=quorum.threshold,
         degree=quorum.degree,
-        modulus_bits=plan.pipeline(length).modulus_bits(clients),
+        modulus_bits=plan.pipeline(length, clients).modulus_bits(clients),
     )
     places = (
         Membership(leaves[-1], "c" * id_bytes, _HASH, (_HASH,) * siblings)
         for leaves, siblings in path_lengths(clients)
     )
-    return max(len(encode(Invitation(round_plan, place, b"", b""))) for place in places)
+    return max(
+        len(encode(Invitation(round_plan, place, b"", b"", _head(plan)))) for place in places
+    )

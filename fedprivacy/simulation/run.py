@@ -8,31 +8,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from fedprivacy.crypto import Directory, Identity, SigningKey
-from fedprivacy.errors import ConfigurationError
-from fedprivacy.ledger import ClientStore
-from fedprivacy.randomness import SEED_BYTES, InsecureTestRng, Rng, SystemRng
+from fedprivacy.errors import BudgetExhausted, ConfigurationError
+from fedprivacy.ledger import ClientStore, Reservation
+from fedprivacy.randomness import (
+    SEED_BYTES,
+    InsecureTestRng,
+    Keystream,
+    Rng,
+    SystemRng,
+    uniform_below,
+)
 from fedprivacy.rounds import Guarantee, RoundClient, RoundPlan, RoundRecord, RoundServer, RunRecord
 from fedprivacy.rounds.record import (
     AttemptRecord,
     GuaranteeRecord,
+    NoiseRecord,
     PhaseRecord,
     SimulatedRound,
     SimulatedRun,
 )
-from fedprivacy.secagg import Adversary, Cohort
+from fedprivacy.rounds.rules import Trust
+from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.simulation.books import Books
 from fedprivacy.simulation.faults import Dropouts
 from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.training import Training
+from fedprivacy.simulation.witness import Witness
 from fedprivacy.transport import InProcess, Outcome, PhaseMeter
 from fedprivacy.vector import Update
-from fedprivacy.wire import Transcript
+from fedprivacy.wire import DIGEST_BYTES, Transcript
 
 __all__ = ["Observer", "Simulation"]
+
+_COIN = 1 << 53
 
 
 class Observer(Protocol):
@@ -68,6 +81,7 @@ class Simulation:
     run_id: bytes = b""
     _members: dict[str, _Member] = field(default_factory=dict)
     _directory: Directory | None = None
+    _books: Books | None = None
     _training: Training = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,10 +94,13 @@ class Simulation:
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             _make_folder(self.folder)
+        if plan.noise.trust is not Trust.NONE:
+            place = ":memory:" if self.folder is None else self.folder / "ledger.db"
+            self._books = Books.open(plan, self._training.length, place, rng=self.rng)
         self._enrol(names)
 
     def run(self, observer: Observer) -> RunRecord:
-        """Every round of the job; raises nothing for a round that is aborted."""
+        """Every round of the job, or until its budget is spent; a round may end without a sum."""
         rounds = []
         for number in range(1, self.job.file.rounds + 1):
             observer.round_started(number, self.job.file.rounds)
@@ -91,10 +108,14 @@ class Simulation:
             rounds.append(record)
             self._append(record)
             observer.round_ended(record)
+            if record.outcome == "refused":
+                break
         return self._finish(tuple(rounds))
 
     def close(self) -> None:
-        """Let go of the clients' stores."""
+        """Let go of the ledger and the clients' stores."""
+        if self._books is not None:
+            self._books.close()
         for member in self._members.values():
             member.store.close()
 
@@ -123,36 +144,47 @@ class Simulation:
     # ------------------------------------------------------------------ rounds
 
     def _round(self, number: int, observer: Observer) -> RoundRecord:
-        cohort = Cohort.of(tuple(self._members), rng=self.rng.child(f"cohort/{number}"))
+        cohort = Cohort.of(self._drawn(number), rng=self.rng.child(f"cohort/{number}"))
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
-        for outcome, record in self._attempts(number, cohort, out, observer):
-            attempts.append(record)
-            if outcome.aggregate is not None:
-                return self._summed(number, outcome, tuple(attempts))
-            out |= {*outcome.refused, *outcome.excluded, *record.culprits}
-        return RoundRecord(
-            round=number,
-            outcome="aborted",
-            weight=0,
-            attempts=tuple(attempts),
-            simulation_only=self._simulated(0.0, 0.0, 0.0),
-        )
+        try:
+            for outcome, record, witness in self._attempts(number, cohort, out, observer):
+                attempts.append(record)
+                if outcome.aggregate is not None:
+                    return self._summed(number, cohort, outcome, witness, tuple(attempts))
+                out |= {*outcome.refused, *outcome.excluded, *record.culprits}
+        except BudgetExhausted as error:
+            return self._without_sum(number, "refused", tuple(attempts), str(error))
+        return self._without_sum(number, "aborted", tuple(attempts))
+
+    def _drawn(self, number: int) -> tuple[str, ...]:
+        """Who is asked: everyone, or each by a coin of its own that only the server sees."""
+        names, sampling = tuple(self._members), self.job.plan.sampling
+        if sampling.scheme == "all":
+            return names
+        bar = sampling.rate * _COIN
+        stream = Keystream(self.rng.child(f"sample/{number}").bytes(SEED_BYTES))
+        coins = uniform_below(_COIN, len(names), stream)
+        return tuple(name for name, coin in zip(names, coins, strict=True) if coin < bar)
 
     def _attempts(
         self, number: int, cohort: Cohort, out: set[str], observer: Observer
-    ) -> Iterator[tuple[Outcome, AttemptRecord]]:
+    ) -> Iterator[tuple[Outcome, AttemptRecord, Witness]]:
         """Attempts over one cohort; none after clients were asked for an answer: they give one."""
         for attempt in range(1, self.job.plan.aggregation.attempts + 1):
-            outcome, record = self._attempt(number, attempt, cohort, out, observer)
-            yield outcome, record
+            outcome, record, witness = self._attempt(number, attempt, cohort, out, observer)
+            yield outcome, record, witness
             if outcome.answers_requested:
                 return
 
     def _attempt(
         self, number: int, attempt: int, cohort: Cohort, out: set[str], observer: Observer
-    ) -> tuple[Outcome, AttemptRecord]:
-        training = self._training
+    ) -> tuple[Outcome, AttemptRecord, Witness]:
+        books, reserved = self._books, None
+        if books is not None:
+            reserved = books.reserve(self.run_id, number, attempt, len(cohort.members))
+        head = books.head() if books is not None else None
+        training, witness = self._training, Witness()
         broadcast = training.broadcast
         plan = RoundPlan.freeze(
             self.job.plan,
@@ -163,16 +195,17 @@ class Simulation:
             broadcast=broadcast,
             length=training.length,
             directory=self._directory,
+            ledger_head=head.head if head else bytes(DIGEST_BYTES),
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
         clients = {
             name: RoundClient(
                 self.job.policy,
-                member.identity,
-                member.store,
-                rng=self.rng.child(f"client/{name}/{number}/{attempt}"),
+                self._members[name].identity,
+                self._members[name].store,
+                rng=witness.watched(name, self.rng.child(f"client/{name}/{number}/{attempt}")),
             )
-            for name, member in self._members.items()
+            for name in cohort.members
         }
         drive = InProcess(
             RoundServer(
@@ -180,38 +213,75 @@ class Simulation:
                 cohort,
                 self._directory,
                 broadcast,
-                rng=self.rng.child(f"graph/{number}/{attempt}"),
+                rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
+                ledger=head,
             ),
             clients,
             self._train,
             channel=Dropouts.of_round(self.job.file.faults.drop, number),
+            journal=lambda mark: self._journal(mark, reserved),
             observe=lambda meter: observer.phase_ended(number, attempt, meter),
             transcript=self.transcript,
         )
         outcome = drive.run([name for name in clients if name not in out])
-        return outcome, _attempt_record(attempt, plan, outcome)
+        if books is not None and reserved is not None:
+            books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
+        return outcome, _attempt_record(attempt, plan, outcome), witness
+
+    def _journal(self, mark: Persist, reserved: Reservation | None) -> None:
+        if mark.mark is Mark.UNMASKING and self._books is not None and reserved is not None:
+            self._books.unmasks(reserved)
 
     def _train(self, name: str, client: RoundClient) -> Update:
         return self._training.update_of(name, client.broadcast)
 
     def _summed(
-        self, number: int, outcome: Outcome, attempts: tuple[AttemptRecord, ...]
+        self,
+        number: int,
+        cohort: Cohort,
+        outcome: Outcome,
+        witness: Witness,
+        attempts: tuple[AttemptRecord, ...],
     ) -> RoundRecord:
         aggregate = outcome.aggregate
         if aggregate is None:
             raise ConfigurationError("there is no sum to record")
-        clip = self.job.plan.update.clip
-        difference = self._training.step(aggregate, outcome.survivors, clip)
-        bound = self.job.plan.pipeline(self._training.length).quantisation_bound(aggregate.weight)
+        plan, length, size = self.job.plan, self._training.length, len(cohort.members)
+        noise = witness.noise(plan, outcome.survivors, cohort=size, length=length)
+        difference = self._training.step(
+            aggregate, outcome.survivors, plan.update.clip, noise.values
+        )
+        bound = plan.pipeline(length, size).quantisation_bound(aggregate.weight)
+        simulated = self._simulated(difference, bound, outcome.training_seconds, noise.record)
         return RoundRecord(
             round=number,
             outcome="sum",
             weight=aggregate.weight,
             attempts=attempts,
-            simulation_only=self._simulated(difference, bound, outcome.training_seconds),
+            budget=self._books.record if self._books else None,
+            simulation_only=simulated,
         )
 
-    def _simulated(self, difference: float, bound: float, seconds: float) -> SimulatedRound:
+    def _without_sum(
+        self,
+        number: int,
+        outcome: Literal["aborted", "refused"],
+        attempts: tuple[AttemptRecord, ...],
+        refusal: str = "",
+    ) -> RoundRecord:
+        return RoundRecord(
+            round=number,
+            outcome=outcome,
+            weight=0,
+            attempts=attempts,
+            budget=self._books.record if self._books else None,
+            refusal=refusal,
+            simulation_only=self._simulated(0.0, 0.0, 0.0, None),
+        )
+
+    def _simulated(
+        self, difference: float, bound: float, seconds: float, noise: NoiseRecord | None
+    ) -> SimulatedRound:
         protected, unprotected = self._training.accuracies()
         return SimulatedRound(
             accuracy=protected,
@@ -219,6 +289,7 @@ class Simulation:
             largest_difference=difference,
             quantisation_bound=bound,
             training_seconds=seconds,
+            noise=noise,
         )
 
     # ------------------------------------------------------------------ files
@@ -243,7 +314,7 @@ class Simulation:
             run_id=self.run_id.hex(),
             plan=plan,
             plan_hash=plan.digest().hex(),
-            guarantee=GuaranteeRecord.of(Guarantee.of(plan, len(names))),
+            guarantee=GuaranteeRecord.of(Guarantee.of(plan, len(names), self._training.length)),
             clients=names,
             rounds=rounds,
             simulation_only=SimulatedRun(

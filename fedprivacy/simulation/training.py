@@ -77,10 +77,13 @@ class Training:
         total: Floats = factors @ gradients
         return total
 
-    def step(self, aggregate: Aggregate, survivors: Iterable[str], clip: float) -> float:
+    def step(
+        self, aggregate: Aggregate, survivors: Iterable[str], clip: float, noise: Floats
+    ) -> float:
         """Both models take their step; returns the largest difference of the two sums.
 
-        The sums compared are over the same updates, those of the protected model.
+        The sums compared are over the same updates, those of the protected model, with the same
+        noise, `(length,)`, which the unprotected model does without.
         """
         survivors = tuple(survivors)
         plain = self.float_sum(survivors, clip, self.protected.weights)
@@ -88,7 +91,7 @@ class Training:
         patients = sum(len(self.consortium.hospitals[s]) for s in survivors)
         self.protected = self.protected.step(aggregate.mean)
         self.unprotected = self.unprotected.step(own / patients)
-        return float(np.max(np.abs(aggregate.sum - plain)))
+        return float(np.max(np.abs(aggregate.sum - (plain + noise))))
 
     def accuracies(self) -> tuple[float, float]:
         """On the held-out patients: of the protected model, and of the unprotected one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from mmap import mmap
 from typing import Any, Protocol
@@ -206,14 +207,16 @@ class Pipeline:
         *,
         clients: int,
         out: NDArray[Any] | None = None,
+        added: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
     ) -> Aggregate:
         """The aggregate of so many clients from the sum of their integers, read slice by slice.
 
         `total` is an array, or anything that gives int64 by slices, of length `total_length`. It is
         decoded block by block, unless a stage mixes the coordinates: then it lies in memory whole.
         The sum goes into `out`, `(length,)` float32 or float64, a memory map perhaps, where that is
-        given. Raises `PeerError` (`SUM_RANGE`), naming no culprit, for a total that so many honest
-        clients cannot add up to.
+        given. `added` takes each block of integers, once it is checked and in order, and gives
+        those that are decoded instead: with noise. Raises `PeerError` (`SUM_RANGE`), naming no
+        culprit, for a total that so many honest clients cannot add up to.
         """
         check_whole("clients", clients, 1, _MANY)
         if len(total) != self.total_length:
@@ -231,6 +234,8 @@ class Pipeline:
             part = slice(start, min(start + BLOCK_VALUES, between.length))
             values = total[part]
             self._check_values(values, clients)
+            if added is not None:
+                values = added(values)
             target[part] = self._decoded(values, whole, len(self.stages))
         if whole:
             result[:] = self._decoded(target, 0, whole)

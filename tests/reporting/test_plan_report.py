@@ -16,7 +16,7 @@ def test_the_figures_are_the_plans_own():
     assert report.guarantee.threshold == plan.quorum(9).threshold
     assert report.guarantee.holds == guarantee.holds()
     assert report.guarantee.does_not_hold == guarantee.does_not_hold()
-    assert report.modulus_bits == plan.pipeline(100).modulus_bits(9)
+    assert report.modulus_bits == plan.pipeline(100, 9).modulus_bits(9)
     assert report.upload_bytes_by_phase == upload_bytes(plan, clients=9, length=100)
     assert report.download_bytes_by_phase == download_bytes(plan, clients=9, length=100)
     assert (report.degree, report.min_sum_size) == (8, guarantee.honest_in_sum)

@@ -1,0 +1,49 @@
+"""What a run told of one unit, beside what it may tell, and the noise that stood before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from fedprivacy.reporting.tables import figures, titled
+from fedprivacy.reporting.text import counted, printable
+from fedprivacy.rounds.privacy import rounded_up
+from fedprivacy.rounds.record import BudgetRecord, RunRecord
+
+__all__ = ["budget_spent"]
+
+
+def budget_spent(record: RunRecord) -> Iterator[RenderableType]:
+    """Epsilon after the last round, the measured noise, and why the run ended where it did.
+
+    Nothing where no budget is charged.
+    """
+    budget = record.rounds[-1].budget if record.rounds else None
+    if budget is None:
+        return
+    yield titled(f"What the sums tell of one {printable(budget.unit)}, at delta = {budget.delta:g}")
+    yield figures(_figures(record, budget))
+    for r in record.rounds:
+        if r.refusal:
+            yield Text(f"Round {r.round} was refused before anyone was asked:")
+            yield Text(printable(r.refusal))
+
+
+def _figures(record: RunRecord, budget: BudgetRecord) -> Iterator[tuple[str, str]]:
+    summed = sum(r.outcome == "sum" for r in record.rounds)
+    after = f"epsilon after {counted(summed, 'sum')} ({printable(budget.adjacency)})"
+    yield after, rounded_up(budget.epsilon)
+    yield "epsilon that the budget allows", f"{budget.limit:g}"
+    drawn = [
+        r.simulation_only.noise
+        for r in record.rounds
+        if r.simulation_only and r.simulation_only.noise
+    ]
+    if drawn:
+        measured = math.sqrt(sum(n.deviation**2 for n in drawn) / len(drawn))
+        counts = math.sqrt(sum(n.planned**2 for n in drawn) / len(drawn))
+        yield "deviation of the noise in a sum, measured, in integer steps", f"{measured:,.0f}"
+        yield "of the noise that the plan counts", f"{counts:,.0f}"

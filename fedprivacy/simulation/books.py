@@ -1,0 +1,100 @@
+"""The server's side of a run's budget: what is reserved, settled and signed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedprivacy.crypto import SigningKey
+from fedprivacy.ledger import (
+    BudgetKey,
+    BudgetLedger,
+    LedgerAccountant,
+    Reservation,
+    SignedHead,
+    spend_of,
+)
+from fedprivacy.randomness import SEED_BYTES, Rng
+from fedprivacy.rounds import Plan
+from fedprivacy.rounds.privacy import release_of, round_event
+from fedprivacy.rounds.record import BudgetRecord
+
+__all__ = ["Books"]
+
+_APPROVER = "the job's plan"
+
+
+@dataclass(slots=True)
+class Books:
+    """One budget, of one plan, in a ledger of its own; `length` is that of an update."""
+
+    plan: Plan
+    length: int
+    ledger: BudgetLedger
+    operator: SigningKey
+    key: BudgetKey
+
+    @classmethod
+    def open(cls, plan: Plan, length: int, place: str | Path, *, rng: Rng) -> Books:
+        """A new ledger with the budget that the plan sets for its data set and unit."""
+        ledger = BudgetLedger.found(
+            place,
+            clock=lambda: int(time.time()),
+            accountant=LedgerAccountant(),
+            rng=rng.child("ledger"),
+        )
+        key = BudgetKey(plan.dataset.id, plan.dataset.unit)
+        ledger.open_budget(
+            key,
+            adjacency=plan.dataset.adjacency.value,
+            epsilon=plan.noise.epsilon,
+            delta=plan.noise.delta,
+            approver=_APPROVER,
+            reason="simulation",
+        )
+        operator = SigningKey.from_seed(rng.child("operator").bytes(SEED_BYTES))
+        return cls(plan, length, ledger, operator, key)
+
+    def reserve(self, run_id: bytes, number: int, attempt: int, cohort: int) -> Reservation | None:
+        """Charge one attempt, before anyone is asked; raises `BudgetExhausted`.
+
+        None where no budget is charged: the plan adds no noise.
+        """
+        event = round_event(self.plan, cohort, self.length)
+        if event is None:
+            return None
+        spend = spend_of(release_of(self.plan, event))
+        return self.ledger.reserve(self.key, run_id, number, attempt, [spend])
+
+    def head(self) -> SignedHead:
+        """The operator's word for all that is in the ledger now."""
+        return self.ledger.signed_head(self.operator)
+
+    def unmasks(self, reservation: Reservation) -> None:
+        """A request is about to leave from which a sum can be revealed."""
+        self.ledger.journal_unmasking(reservation)
+
+    def close_attempt(self, reservation: Reservation, *, may_be_known: bool) -> None:
+        """Settle it with what was reserved, or take it back where nothing can have been told."""
+        if may_be_known:
+            self.ledger.settle(reservation, reservation.spends)
+        else:
+            self.ledger.void(reservation, reason="ended before anyone was asked to unmask")
+
+    @property
+    def record(self) -> BudgetRecord:
+        """What is charged by now."""
+        budget = self.ledger.budget(self.key)
+        return BudgetRecord(
+            epsilon=budget.charged,
+            limit=budget.terms.epsilon,
+            delta=budget.terms.delta,
+            adjacency=budget.terms.adjacency,
+            unit=self.key.unit,
+            method=LedgerAccountant().method,
+        )
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self.ledger.close()
