@@ -48,7 +48,8 @@ class PrivacyEvent(Record, frozen=True):
                 f"event.{name[:MAX_NAME]} has a name of {len(name)} letters and {len(numbers)} "
                 f"numbers where 1 to {MAX_NAME} and at most {_MAX_NUMBERS} are kept: shorten it"
             )
-        return cls(name, tuple((key, float(value)) for key, value in ordered))
+        # A negative zero becomes zero: equal events have equal bytes.
+        return cls(name, tuple((key, float(value) + 0.0) for key, value in ordered))
 
 
 def _numbers_fault(numbers: Sequence[tuple[str, float]]) -> str | None:

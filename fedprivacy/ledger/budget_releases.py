@@ -62,10 +62,10 @@ def release_of(spend: Spend) -> Release:
     rate = numbers.pop(_RATE, None)
     if rate is None or numbers.keys() != fields.keys():
         raise _unknown(name)
-    values: dict[str, Any] = {
-        key: _whole(name, value) if fields[key] == "int" else value
-        for key, value in numbers.items()
-    }
+    values: dict[str, Any] = dict(numbers)
+    for key, kept in fields.items():
+        if kept == "int":
+            values[key] = _whole(name, values[key])
     sample = Sample(_member(Sampling, parts[1], name), rate, _member(SampleSecrecy, parts[2], name))
     return Release(kind(**values), sample, spend.count)
 

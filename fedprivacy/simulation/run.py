@@ -251,7 +251,7 @@ class Simulation:
         difference = self._training.step(
             aggregate, outcome.survivors, plan.update.clip, noise.values
         )
-        bound = plan.pipeline(length, size).quantisation_bound(aggregate.weight)
+        bound = plan.pipeline(length, size).quantisation_bound(len(outcome.survivors))
         simulated = self._simulated(difference, bound, outcome.training_seconds, noise.record)
         return RoundRecord(
             round=number,

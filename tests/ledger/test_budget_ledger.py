@@ -205,6 +205,7 @@ def test_no_event_has_a_number_that_could_give_something_back(number):
 def test_an_event_has_one_form():
     event = PrivacyEvent.of("skellam", l2=3, variance=20, l1=5)
     assert event.numbers == (("l1", 5.0), ("l2", 3.0), ("variance", 20.0))
+    assert str(PrivacyEvent.of("pure", epsilon=-0.0).numbers) == "(('epsilon', 0.0),)"
     with pytest.raises(ValueError, match="not in order"):
         PrivacyEvent("skellam", event.numbers[::-1])
     with pytest.raises(ConfigurationError, match="shorten"):
@@ -410,6 +411,19 @@ def test_a_ledger_that_another_holds_for_too_long_is_a_clear_refusal(tmp_path, m
             ledger.reserve(KEY, RUN, 1, 1, [pure(1)])
         holder.rollback()
         holder.close()
+        ledger.reserve(KEY, RUN, 1, 1, [pure(1)])
+
+
+def test_nobody_decides_while_another_appends(postgres_url, monkeypatch):
+    monkeypatch.setattr("fedprivacy.ledger.budget_database._PATIENCE", 1)
+    with (
+        opened(found(postgres_url)) as ledger,
+        psycopg.connect(postgres_url.replace("+psycopg", "")) as other,
+    ):
+        other.execute("INSERT INTO fedprivacy_budget VALUES (99, '', '')")
+        with pytest.raises(ConfigurationError, match=r"due to lock timeout\): free or mend"):
+            ledger.reserve(KEY, RUN, 1, 1, [pure(1)])
+        other.rollback()
         ledger.reserve(KEY, RUN, 1, 1, [pure(1)])
 
 

@@ -12,7 +12,20 @@ from budgets import KEY, RUN, found, opened, pure
 from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.ledger import BudgetLedger, Contradiction, History, SignedHead
-from fedprivacy.ledger.budget_entries import Settled, Unmasking, Voided, encode_entry, entry_hash
+from fedprivacy.ledger.budget_entries import (
+    Amended,
+    Founded,
+    Opened,
+    Refused,
+    Request,
+    Reserved,
+    Settled,
+    Unmasking,
+    Voided,
+    encode_entry,
+    entry_hash,
+)
+from fedprivacy.ledger.budget_events import BudgetTerms
 
 OPERATOR = SigningKey.from_seed(b"o" * 32)
 OTHER = SigningKey.from_seed(b"x" * 32)
@@ -92,6 +105,18 @@ def test_rows_taken_out_put_in_or_exchanged_are_found(tmp_path):
         History.of([])
 
 
+def test_a_row_with_a_hash_of_its_own_does_not_fit_what_follows(tmp_path):
+    worked(tmp_path / "ledger")
+    rows = rows_of(tmp_path / "ledger")
+    entries = History.of(rows).entries
+    for place in range(len(rows) - 1):
+        body = encode_entry(msgspec.structs.replace(entries[place], at=7))
+        previous = rows[place - 1][2] if place else bytes(32)
+        row = (place, body, entry_hash(previous, place, body))
+        with pytest.raises(ConfigurationError, match=rf"^ledger.entry {place + 1} does not cont"):
+            History.of([*rows[:place], row, *rows[place + 1 :]])
+
+
 def test_a_changed_database_is_not_opened_and_an_open_one_not_written_to(tmp_path):
     path = tmp_path / "ledger"
     worked(path)
@@ -129,13 +154,21 @@ def continued(rows, *entries):
         Settled(1, 5, (pure(0),), 0.0, "sum"),  # was settled
         Settled(1, 2, (pure(0),), 0.0, "sum"),  # was void
         Unmasking(1, 99),  # was never reserved
+        Amended(1, KEY, BudgetTerms("replace-one", 20.0, 1e-5), 0.0, "sum", "b", "r"),  # forgets
+        Amended(1, KEY, BudgetTerms("replace-one", 1.0, 1e-5), 2.0, "sum", "b", "r"),  # too low
+        Amended(1, KEY, BudgetTerms("swap", 20.0, 1e-5), 2.0, "sum", "b", "r"),  # redefines
+        Opened(1, KEY, BudgetTerms("replace-one", 9.0, 1e-5), "b", "r"),  # begins anew
+        Refused(1, Request(KEY, RUN, 9, 1, (pure(1),)), 3.0, "sum"),  # was affordable
+        Reserved(1, Request(KEY, RUN, 9, 1, (pure(99),)), 101.0, "sum"),  # was not
+        Reserved(1, Request(KEY, RUN, 1, 1, (pure(1),)), 3.0, "sum"),  # was reserved
+        Founded(1, bytes(16)),  # was founded
     ],
 )
 def test_hashes_that_fit_do_not_make_a_row_lawful(tmp_path, lie):
     # The operator can compute any hash: the rules are checked beside it.
     worked(tmp_path / "ledger")
     rows = rows_of(tmp_path / "ledger")
-    with pytest.raises(ConfigurationError, match=r"^reservation = \d+ is "):
+    with pytest.raises(ConfigurationError, match=r"^(reservation|budget|ledger)\W"):
         History.of(continued(rows, lie))
 
 
