@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from fedprivacy.crypto import Suite
@@ -85,7 +86,7 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     store: str = ""
     """Path of the store that remembers what this client has answered."""
     require: Requirements = Requirements()
-    budget: dict[str, BudgetLimit] = {}
+    budget: dict[str, BudgetLimit] = msgspec.field(default_factory=dict)
     """By data set; a data set without one is charged for nothing."""
 
     @classmethod

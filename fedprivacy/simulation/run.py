@@ -40,7 +40,7 @@ from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.training import Training
 from fedprivacy.simulation.witness import Witness
 from fedprivacy.transport import InProcess, Outcome, PhaseMeter
-from fedprivacy.vector import Update
+from fedprivacy.vector import Update, Weights
 from fedprivacy.wire import DIGEST_BYTES, Transcript
 
 __all__ = ["Observer", "Simulation"]
@@ -251,7 +251,9 @@ class Simulation:
         difference = self._training.step(
             aggregate, outcome.survivors, plan.update.clip, noise.values
         )
-        bound = plan.pipeline(length, size).quantisation_bound(len(outcome.survivors))
+        summed = plan.update.weights is Weights.SUMMED
+        counted = aggregate.weight if summed else len(outcome.survivors)
+        bound = plan.pipeline(length, size).quantisation_bound(counted)
         simulated = self._simulated(difference, bound, outcome.training_seconds, noise.record)
         return RoundRecord(
             round=number,
