@@ -21,6 +21,10 @@ ALL = list(commands(get_command(app)))
 def test_the_commands_are_the_published_ones():
     assert sorted(" ".join(path) for path in ALL) == [
         "",
+        "budget",
+        "budget epsilon",
+        "budget plan",
+        "budget rounds",
         "demo",
         "directory",
         "directory show",
