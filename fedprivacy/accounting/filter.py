@@ -90,7 +90,7 @@ class RdpFilter:
 
 
 def _best_order(epsilon: float, delta: float, charge: Charge, adjacency: Adjacency) -> int:
-    """The place in `ORDERS` of the one that admits most of these charges: the one with the most room for one's cost."""
+    """The place in `ORDERS` of the one that admits most of these charges."""
     costs = curve(charge, adjacency)
     # The conversion adds to a divergence what depends on order and delta only.
     added = [renyi_epsilon(np.ones(1), delta, (order,)) - 1 for order in ORDERS]

@@ -7,8 +7,11 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from fedprivacy.accounting.accountant import Bound, check_delta, check_epsilon, epsilon_of
+from fedprivacy.accounting.charges import charges
+from fedprivacy.accounting.renyi import ORDERS, composed_curve, renyi_epsilon
 from fedprivacy.dp.clipping import Clip
 from fedprivacy.dp.events import (
     Adjacency,
@@ -155,11 +158,20 @@ def noise_for(
     check_delta(delta)
     check_whole("rounds", rounds, 1, _MOST_ROUNDS)
 
+    @cache
     def bound(multiplier: float) -> Bound:
         return epsilon_of([workload.release(multiplier, rounds)], delta, adjacency)
 
-    low, high = _bracket(lambda z: bound(z).epsilon - epsilon, workload, epsilon)
-    least = _root(lambda z: bound(z).epsilon - epsilon, low, high)
+    def over(multiplier: float) -> float:
+        return bound(multiplier).epsilon - epsilon
+
+    def over_by_renyi(multiplier: float) -> float:
+        curve = composed_curve(charges([workload.release(multiplier, rounds)]), adjacency)
+        return renyi_epsilon(curve, delta, ORDERS) - epsilon
+
+    # The Renyi bound costs a tenth, and the least noise by it is a little more than enough.
+    enough = _root(over_by_renyi, *_bracket(over_by_renyi, 1.0, 2.0, workload, epsilon))
+    least = _root(over, *_bracket(over, enough, 1.2, workload, epsilon))
     return least, bound(least)
 
 
@@ -175,8 +187,8 @@ def rounds_within(release: Release, *, epsilon: float, delta: float, adjacency: 
     low, step = 0, 1
     while cost(low + step) <= epsilon:
         low, step = low + step, 2 * step
-        if low >= _MOST_ROUNDS:
-            return _MOST_ROUNDS
+        if low + step > _MOST_ROUNDS:
+            return low
     return _last_within(cost, epsilon, low, low + step)
 
 
@@ -207,20 +219,20 @@ def _last_within(cost: Callable[[int], float], epsilon: float, low: int, high: i
 
 
 def _bracket(
-    over: Callable[[float], float], workload: Workload, epsilon: float
+    over: Callable[[float], float], start: float, step: float, workload: Workload, epsilon: float
 ) -> tuple[float, float]:
-    """Two multipliers a factor of two apart, between which `over` falls to zero."""
-    high = 1.0
+    """Two multipliers at most a step apart, between which `over` falls to zero."""
+    high = start
     while over(high) > 0:
-        high *= 2
+        high *= step
         if high > _MOST_NOISE:
             raise ConfigurationError(
                 f"epsilon = {epsilon} is out of reach at this delta with any noise that "
                 f"{workload.mechanism.value} can have: raise epsilon or delta, or take fewer rounds"
             )
-    low = high / 2
+    low = high / step
     while over(low) <= 0:
-        high, low = low, low / 2
+        high, low = low, low / step
         if low < _LEAST_NOISE:
             raise ConfigurationError(
                 f"epsilon = {epsilon} holds at this delta with hardly any noise: lower delta to "

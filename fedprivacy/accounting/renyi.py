@@ -82,7 +82,8 @@ def curve(
             rdp = _whole(event, np.ceil(orders))
     rdp = np.where(rdp >= 0, rdp, np.inf)
     # A divergence does not fall with its order, so that of a larger one holds as well: at
-    # fractional orders dp_accounting adds up magnitudes where signs alternate, which can be far off.
+    # fractional orders dp_accounting adds up magnitudes where signs alternate, which can be far
+    # too much.
     rdp = np.minimum.accumulate(rdp[::-1])[::-1]
     rdp.setflags(write=False)
     return rdp

@@ -106,14 +106,14 @@ def register(app: typer.Typer) -> None:
 def show_budgets(*, ledger: _Ledger = "", export: _Export = None) -> None:
     """Print every budget: what is charged, of how much."""
     from fedprivacy.cli.consoles import show
-    from fedprivacy.reporting.budget_report import budget_table
+    from fedprivacy.reporting.ledger_report import budget_table
 
     show(budget_table(_history(ledger, export)[0].budgets))
 
 
 def show_log(*, ledger: _Ledger = "", export: _Export = None) -> None:
     """Print every row of the ledger, in order."""
-    from fedprivacy.reporting.budget_report import log_lines
+    from fedprivacy.reporting.ledger_report import log_lines
 
     for line in log_lines(_history(ledger, export)[0]):
         typer.echo(line)
@@ -216,7 +216,7 @@ def verify(
     It exits with 6 where the operator contradicts what it signed. Rows of which nobody kept a head
     can be cut off unseen: the more clients keep heads, the fewer.
     """
-    from fedprivacy.reporting.budget_report import verification_lines
+    from fedprivacy.reporting.ledger_report import verification_lines
     from fedprivacy.reporting.text import counted
 
     verification = _verified(*_history(ledger, export), receipts, operator)
@@ -316,7 +316,7 @@ def _opened(ledger: str) -> BudgetLedger:
 
 def _show(ledger: BudgetLedger) -> None:
     from fedprivacy.cli.consoles import show
-    from fedprivacy.reporting.budget_report import budget_table
+    from fedprivacy.reporting.ledger_report import budget_table
 
     show(budget_table(ledger.budgets()))
 

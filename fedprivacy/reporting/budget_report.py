@@ -1,114 +1,164 @@
-"""Budgets, the rows of their ledger and what receipts say of it, as a person reads them."""
+"""A privacy budget: what noise, rounds and epsilon go together, and what that rests on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import assert_never
+from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from typing import Literal
 
+import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
-from fedprivacy.ledger import Budget, History, ReservationState, Verification
-from fedprivacy.ledger.budget_entries import (
-    Amended,
-    Closed,
-    Entry,
-    Founded,
-    Opened,
-    Refused,
-    Request,
-    Reserved,
-    Settled,
-    Unmasking,
-    Voided,
-)
-from fedprivacy.ledger.budget_events import BudgetTerms
-from fedprivacy.reporting.tables import titled_table
-from fedprivacy.reporting.text import counted, printable
+from fedprivacy.accounting import Bound, Cost, Workload
+from fedprivacy.dp.events import Adjacency, Release
+from fedprivacy.reporting.tables import figures, titled
+from fedprivacy.reporting.text import byte_count, counted, small
 
-__all__ = ["budget_table", "log_lines", "verification_lines"]
-
-_LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can show
+__all__ = ["BudgetReport", "CostRecord"]
 
 
-def budget_table(budgets: Sequence[Budget]) -> Iterator[RenderableType]:
-    """A line a budget: what is charged, the limit, and whether anything is left open."""
-    if not budgets:
-        yield Text("no budget is open: `fedprivacy budget open` opens one")
-        return
-    table = titled_table(("data set", "unit", ""), ("charged", "limit", "delta", "rounds", "open"))
-    for budget in budgets:
-        attempts = budget.attempts
-        pending = attempts[ReservationState.RESERVED] + attempts[ReservationState.UNMASKING]
-        figures = (budget.charged, budget.terms.epsilon, budget.terms.delta)
-        table.add_row(
-            Text(printable(budget.key.dataset)),
-            Text(printable(budget.key.unit)),
-            budget.status.value,
-            *(f"{figure:.6g}" for figure in figures),
-            f"{attempts[ReservationState.SETTLED]:,}",
-            f"{pending:,}",
+class CostRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What one round takes and how well the mean comes out."""
+
+    cohort: float
+    """Clients in a round, on average."""
+    value_bits: int
+    modulus_bits: int
+    """Of the sum of a cohort, so that it does not wrap."""
+    upload_bytes: int
+    """One client's masked vector."""
+    sensitivity_inflation: float
+    """By how much rounding raises the sensitivity."""
+    rms_error: float
+    """Of one coordinate of the mean, in the update's unit, clipping apart."""
+    vector_error: float
+    """Of the whole vector, as an L2 norm."""
+    noise_multiplier_sample_seen: float | None
+    """What it takes where who was drawn is seen; none where that changes nothing."""
+
+    @classmethod
+    def of(cls, cost: Cost, workload: Workload, seen: float | None) -> CostRecord:
+        """The record of a round's cost."""
+        return cls(
+            cohort=workload.cohort,
+            value_bits=cost.value_bits,
+            modulus_bits=cost.modulus_bits,
+            upload_bytes=cost.upload_bytes,
+            sensitivity_inflation=cost.inflation,
+            rms_error=cost.rms_error,
+            vector_error=cost.vector_error,
+            noise_multiplier_sample_seen=seen,
         )
-    yield table
 
 
-def log_lines(history: History) -> Iterator[str]:
-    """A line a row: number, time, what happened."""
-    for number, entry in enumerate(history.entries):
-        kind = type(entry).__name__.lower()
-        yield f"{number}  {_when(entry.at)}  {kind}  {printable(_told(entry))}"
+class BudgetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """An (epsilon, delta), the releases that it is of, and what it rests on."""
+
+    schema: Literal["fedprivacy/budget-report/1"] = "fedprivacy/budget-report/1"
+    mechanism: str
+    noise_multiplier: float
+    """Deviation of the noise in a round's sum over the L2 sensitivity of adding one unit."""
+    rounds: int
+    rate: float
+    sampling: str
+    adjacency: str
+    delta: float
+    epsilon: float | None
+    """None where nothing can be promised at this delta."""
+    epsilon_lower: float
+    """Epsilon is at least this where a unit uses its full sensitivity; zero says nothing."""
+    accountant: str
+    assumptions: tuple[str, ...]
+    warnings: tuple[str, ...]
+    cost: CostRecord | None
+
+    @classmethod
+    def of(
+        cls,
+        bound: Bound,
+        release: Release,
+        *,
+        mechanism: str,
+        noise_multiplier: float,
+        rounds: int,
+        adjacency: Adjacency,
+        clients: int | None,
+        cost: CostRecord | None = None,
+    ) -> BudgetReport:
+        """The report; `rounds` may be none, of which the bound is that of nothing released."""
+        return cls(
+            mechanism=mechanism,
+            noise_multiplier=noise_multiplier,
+            rounds=rounds,
+            rate=release.sample.rate,
+            sampling=release.sample.scheme.value,
+            adjacency=adjacency.value,
+            delta=bound.delta,
+            epsilon=bound.epsilon if bound.epsilon < float("inf") else None,
+            epsilon_lower=bound.lower,
+            accountant=bound.method.value,
+            assumptions=bound.assumptions,
+            warnings=_warnings(bound, clients),
+            cost=cost,
+        )
+
+    def to_json(self) -> str:
+        """The report as one JSON document."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+    def parts(self) -> Iterator[RenderableType]:
+        """The report for a person, in order; legible at 80 columns."""
+        yield titled(f"{self.mechanism} noise over {counted(self.rounds, 'round')}")
+        yield figures(self._figures())
+        if self.cost is not None:
+            yield Text()
+            yield titled("What a round takes and gives")
+            yield figures(_cost_figures(self.cost))
+        yield Text()
+        yield titled("This holds if")
+        for told in self.assumptions:
+            yield Text(f"- {told}.")
+        for warning in self.warnings:
+            yield Text()
+            yield Text(f"Warning: {warning}.")
+
+    def _figures(self) -> Iterator[tuple[str, str]]:
+        told = "infinite" if self.epsilon is None else _rounded(self.epsilon, ROUND_CEILING)
+        yield f"epsilon at delta = {self.delta:g} ({self.accountant})", told
+        if self.epsilon_lower:
+            yield "epsilon is at least", _rounded(self.epsilon_lower, ROUND_FLOOR)
+        yield "noise multiplier", f"{self.noise_multiplier:.5g}"
+        yield "rounds", f"{self.rounds:,}"
+        yield f"units drawn in a round ({self.sampling})", f"{self.rate:g}"
 
 
-def verification_lines(verification: Verification) -> Iterator[str]:
-    """What was checked, and what each receipt that does not agree says."""
-    yield f"ledger {verification.ledger.hex()}"
-    yield f"{counted(verification.rows, 'row')} in one chain, head {verification.head.hex()}"
-    agreeing = verification.receipts - len({f.receipt for f in verification.findings})
-    yield f"{counted(verification.receipts, 'receipt')}, of which {agreeing:,} agree with it"
-    for finding in verification.findings:
-        yield f"receipt {finding.receipt}: {finding.contradiction.value}, {finding.detail}"
+def _rounded(bound: float, towards: str) -> str:
+    """Four digits of a bound, rounded to the side on which it still is one."""
+    # Nine digits first: a budget that is kept up to float64 rounding is shown as it was given.
+    nearest = Context(prec=9).create_decimal_from_float(bound)
+    return f"{Context(prec=4, rounding=towards).plus(nearest):f}"
 
 
-def _when(at: int) -> str:
-    """The row's time, or the bare number where no calendar has it."""
-    if at > _LAST_SECOND:
-        return str(at)
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def _cost_figures(cost: CostRecord) -> Iterator[tuple[str, str]]:
+    yield "clients in a round", f"{cost.cohort:,.6g}"
+    yield "bits of a value, and of the sum (modulus)", f"{cost.value_bits} and {cost.modulus_bits}"
+    yield "one client's masked vector", byte_count(cost.upload_bytes)
+    yield "sensitivity with rounding, over that without", f"{cost.sensitivity_inflation:.3g}"
+    yield "error of a coordinate of the mean (root mean square)", small(cost.rms_error)
+    yield "error of the whole mean (L2 norm)", small(cost.vector_error)
+    if cost.noise_multiplier_sample_seen is not None:
+        seen = f"{cost.noise_multiplier_sample_seen:.5g}"
+        yield "noise multiplier if who was drawn is seen", seen
 
 
-def _told(entry: Entry) -> str:
-    match entry:
-        case Founded():
-            told = f"ledger {entry.ledger.hex()}"
-        case Opened() | Amended():
-            told = f"{entry.key} {_terms(entry.terms)}; {entry.approver}: {entry.reason}"
-        case Closed():
-            told = f"{entry.key}; {entry.approver}: {entry.reason}"
-        case Reserved():
-            told = f"{_request(entry.request)}; charged {_by(entry.charged, entry.method)}"
-        case Refused():
-            told = f"{_request(entry.request)}; would be {_by(entry.would_be, entry.method)}"
-        case Unmasking():
-            told = f"of reservation {entry.reservation}"
-        case Settled():
-            told = f"reservation {entry.reservation}; charged {_by(entry.charged, entry.method)}"
-        case Voided():
-            charged = _by(entry.charged, entry.method)
-            told = f"reservation {entry.reservation}; charged {charged}; {entry.reason}"
-        case _:  # all kinds stand above
-            assert_never(entry)
-    return told
-
-
-def _terms(terms: BudgetTerms) -> str:
-    return f"epsilon {terms.epsilon:.6g}, delta {terms.delta:.6g}, {terms.adjacency}"
-
-
-def _request(request: Request) -> str:
-    attempt = f"round {request.round}, attempt {request.attempt}"
-    return f"{request.key} run {request.run.hex()}, {attempt}"
-
-
-def _by(charged: float, method: str) -> str:
-    return f"{charged:.6g} by {method}"
+def _warnings(bound: Bound, clients: int | None) -> tuple[str, ...]:
+    told = []
+    if clients is not None and bound.delta >= 1 / clients:
+        told.append(
+            f"delta = {bound.delta:g} is not below 1 / {clients:,} clients: it would allow to "
+            "publish one of them whole"
+        )
+    if bound.epsilon == float("inf"):
+        told.append("nothing is promised at this delta: add noise, or take fewer rounds")
+    return tuple(told)
