@@ -126,9 +126,9 @@ class PrivacyClaim:
             Trust.CLIENT: "whoever sees what a client sends, the server as well",
         }[self.trust]
         told = (
-            f"{times} are ({rounded_up(epsilon)}, {self.bound.delta:g})-differentially private for one "
-            f"{self.unit} ({self.adjacency.value}), against {against}: by {self.bound.method.value}"
-            "."
+            f"{times} are ({rounded_up(epsilon)}, {self.bound.delta:g})-differentially private for "
+            f"one {self.unit} ({self.adjacency.value}), against {against}: by "
+            f"{self.bound.method.value}."
         )
         counted = {
             Trust.SERVER: "The noise is the server's, which is trusted to add it.",
