@@ -9,6 +9,6 @@ __all__ = ["library"]
 
 def library() -> Any:
     """dp_accounting, imported when it is first needed: with what it needs, that takes a second."""
-    import dp_accounting  # type: ignore[import-untyped]  # it ships no types
+    import dp_accounting
 
     return dp_accounting
