@@ -17,8 +17,8 @@ from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.run import Simulation
 from secretscan import RecordingRng, Scanner, written
 
-PUBLIC = ("/run", "/nonce/", "/cohort/")
-"""What is drawn for others to see: ids, nonces, the salts by which members prove their place."""
+PUBLIC = ("/run", "/nonce/", "/cohort/", "/ledger")
+"""What is drawn for others to see: names, nonces, the salts by which members prove their place."""
 
 
 class Talker:
