@@ -87,7 +87,7 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     """Path of the store that remembers what this client has answered."""
     require: Requirements = Requirements()
     budget: dict[str, BudgetLimit] = msgspec.field(default_factory=dict)
-    """By data set; a data set without one is charged for nothing."""
+    """By data set; with one, this client takes part in nothing that is not charged to one."""
 
     @classmethod
     def from_toml(cls, path: str | Path) -> ClientPolicy:

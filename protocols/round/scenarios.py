@@ -376,8 +376,17 @@ def bad_plain_message(run):
 # ------------------------------------------------------------------ lies about the encoding
 
 CLIP = b"\xcb" + struct.pack(">d", 3.0)
-NOISE = b"\xa5noise\x81\xa5trust\xa4none"
-SAMPLING = b"\xa8sampling\x81\xa6scheme\xa3all"
+TRUST, RATE = b"\xa5trust\xa4none", b"\xa4rate\xcb" + struct.pack(">d", 1.0)
+NOISE = (
+    b"\xa5noise\x86"
+    + TRUST
+    + b"\xa9mechanism\xa7skellam"
+    + b"".join(name + b"\xcb" + bytes(8) for name in (b"\xb0noise_multiplier", b"\xa7epsilon"))
+    + b"\xa5delta\xcb"
+    + bytes(8)
+    + b"\xa6rounds\x00"
+)
+SAMPLING = b"\xa8sampling\x82\xa6scheme\xa3all" + RATE
 
 
 def swap(old, new):
@@ -412,13 +421,13 @@ reencoded(
     "bad_plan_key_twice",
     "The plan's [noise] names trust twice.",
     ONE_READING,
-    swap(b"\x81\xa5trust\xa4none", b"\x82\xa5trust\xa4none\xa5trust\xa4none"),
+    swap(b"\x86" + TRUST, b"\x87" + TRUST + TRUST),
 )
 reencoded(
     "bad_plan_default_left_out",
     "The plan's [noise] leaves out a key that has a default.",
     ONE_READING,
-    swap(b"\x81\xa5trust\xa4none", b"\x80"),
+    swap(b"\x86" + TRUST, b"\x85"),
 )
 reencoded(
     "bad_plan_key_left_out",
@@ -430,7 +439,7 @@ reencoded(
     "bad_plan_unknown_key",
     "The plan's [noise] has a key that no plan has.",
     "A rule that some clients read and others do not.",
-    swap(b"\x81\xa5trust\xa4none", b"\x82\xa5trust\xa4none\xa5noisy\x01"),
+    swap(b"\x86" + TRUST, b"\x87" + TRUST + b"\xa5noisy\x01"),
 )
 reencoded(
     "bad_plan_unknown_value",
@@ -440,9 +449,9 @@ reencoded(
 )
 reencoded(
     "bad_plan_as_array",
-    "The plan's [noise] is an array of its values.",
+    "The plan's [sampling] is an array of its values.",
     ONE_READING,
-    swap(b"\x81\xa5trust\xa4none", b"\x91\xa4none"),
+    swap(SAMPLING[9:], b"\x92\xa3all" + RATE[5:]),
 )
 reencoded(
     "bad_plan_empty_name",
