@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedprivacy.crypto import Directory
+from fedprivacy.dp.sampling import discrete_gaussian, skellam
 from fedprivacy.errors import Reason
 from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundPlan
 from fedprivacy.rounds.policy import Requirements
@@ -336,11 +337,41 @@ def test_decoded_sums_are_those_of_the_updates(path):
         weights.append(len(units) if pipeline.per_unit else update["weight"])
         factor = 1 if pipeline.per_unit else update["weight"]
         rows += [[factor * x for x in pipeline.clipped(unit)] for unit in units]
+    shares = [attempt["members"][name]["noise"]["drawn"] for name in outcome["survivors"]]
+    noise = [drawn for drawn in [*shares, attempt["noise"]["drawn"]] if drawn]
+    assert len(noise) == {"none": 0, "server": 1}.get(pipeline.trust, len(shares))
+    rows += [[x / pipeline.scale for x in drawn] for drawn in noise]
     exact = [math.fsum(column) for column in zip(*rows, strict=True)]
     decoded = outcome["sum"]
     for got, wanted in zip(decoded["values"], exact, strict=True):
         assert abs(got - wanted) < len(rows) / pipeline.scale
-    assert decoded["weight"] == (sum(weights) if pipeline.summed else len(updates))
+    counted = pipeline.public_weight or len(updates)
+    assert decoded["weight"] == (sum(weights) if pipeline.summed else counted)
+
+
+def test_some_vector_rounds_again_and_some_noise_is_beyond_a_table():
+    attempt = vector_of("ok_noise_patient_unit")["attempts"][0]
+    drawn = {name: len(member["encoding"]) for name, member in attempt["members"].items()}
+    held = {name: len(m["update"]["values"]) for name, m in attempt["members"].items()}
+    assert any(drawn[name] > held[name] for name in drawn)
+    for name in ("ok_noise_wide", "ok_noise_many_terms"):
+        plan = reference.RoundPlan.of_json(vector_of(name)["attempts"][0]["round_plan"])
+        assert reference.Pipeline(plan).noise.variance > reference.Share.TABLE
+
+
+@settings(settings.get_profile("fuzz"))
+@given(
+    st.floats(-20.0, 60.0).map(lambda power: 2.0**power),
+    st.sampled_from(["skellam", "discrete-gaussian"]),
+)
+def test_both_end_a_table_at_the_same_place(variance, mechanism):
+    """As another implementation must: the modulus is derived from it."""
+    variance = min(variance, 2.0**22 if mechanism == "skellam" else variance)
+    make = {"skellam": skellam, "discrete-gaussian": discrete_gaussian}[mechanism]
+    share = reference.Share.__new__(reference.Share)
+    share.variance = variance
+    ends = {"skellam": share.most_skellam, "discrete-gaussian": share.most_gaussian}
+    assert make(variance).most == ends[mechanism]()
 
 
 # ------------------------------------------------------------------ tables
