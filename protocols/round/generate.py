@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from fedprivacy.crypto import Directory, Identity, SigningKey
+from fedprivacy.dp.events import Release
 from fedprivacy.errors import (
     BudgetExhausted,
     ConfigurationError,
@@ -36,7 +37,6 @@ from fedprivacy.ledger import (
     SignedHead,
     spend_of,
 )
-from fedprivacy.dp.events import Release
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import (
     ClientPolicy,

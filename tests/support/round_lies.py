@@ -190,7 +190,9 @@ LIES = {
     "pinned": st.just(False),
     "unread": st.sampled_from([b"", b"\x90"]),
     "broadcast": st.just(b"another"),
-    "ledger": st.sampled_from([b"\x90", encode(SignedHead.sign(AUTHORITY, bytes(16), 0, bytes(32)))]),
+    "ledger": st.sampled_from(
+        [b"\x90", encode(SignedHead.sign(AUTHORITY, bytes(16), 0, bytes(32)))]
+    ),
     "before": st.sampled_from(sorted(BEFORE)),
     "sender": st.just("c001"),
 }
