@@ -27,7 +27,7 @@ from fedprivacy.rounds.messages import (
     Refusal,
 )
 from fedprivacy.rounds.policy import ClientPolicy
-from fedprivacy.rounds.privacy import charge_of
+from fedprivacy.rounds.privacy import charge_of, check_claim
 from fedprivacy.rounds.round_plan import RoundPlan, broadcast_digest
 from fedprivacy.secagg import (
     PROTOCOLS,
@@ -120,11 +120,13 @@ class RoundClient:
         self._check_place(invitation)
         if broadcast_digest(invitation.broadcast) != plan.broadcast:
             raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
+        head = self._check_ledger(plan, invitation.ledger)
         directory = self._check_directory(plan, invitation.directory)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
-        head = self._check_ledger(plan, invitation.ledger)
+        check_claim(plan, self._policy)
         self._charge = charge_of(plan, self._policy)
-        if self._charge is not None:
+        if self._charge is not None and plan.attempt == 1:
+            # At a later attempt the round may be charged already: the mark of the input decides.
             self._store.check_affordable(self._charge)
         self._store.begin(
             plan.run_id,
@@ -178,7 +180,9 @@ class RoundClient:
 
     def _check_ledger(self, plan: RoundPlan, data: bytes) -> SignedHead | None:
         """The head that the plan names, signed: kept, it is held against what comes later."""
-        if not data and plan.ledger_head == _UNKNOWN:
+        if plan.ledger_head == _UNKNOWN:
+            if data:
+                raise PeerError(Reason.PLAN, "a ledger's head where the plan names none")
             return None
         head = SignedHead.decode(data)
         if head.head != plan.ledger_head or not head.is_signed_by(head.operator):

@@ -112,7 +112,11 @@ class Plan(Section, frozen=True, kw_only=True):
             stages = [*bounded, rounded]
         if self.noise.trust in (Trust.DISTRIBUTED, Trust.CLIENT):
             stages.append(self.noise_stage(cohort_size))
-        return Pipeline.of(length, *stages, weights=rules.weights)
+        pipeline = Pipeline.of(length, *stages, weights=rules.weights)
+        if self.noise.trust is Trust.SERVER:
+            # Noise that the server could not draw is no more of a plan than a client's.
+            self.noise_stage(cohort_size).admit(pipeline.specs[-1])
+        return pipeline
 
     def noise_stage(self, cohort_size: int) -> Skellam | DiscreteGaussian:
         """The noise of a client or, where it is trusted with it, of the server.

@@ -87,7 +87,7 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     """Path of the store that remembers what this client has answered."""
     require: Requirements = Requirements()
     budget: dict[str, BudgetLimit] = msgspec.field(default_factory=dict)
-    """By data set; a data set without one is charged for nothing."""
+    """By data set; with one, this client takes part in nothing that is not charged to one."""
 
     @classmethod
     def from_toml(cls, path: str | Path) -> ClientPolicy:
@@ -130,10 +130,15 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
             ("epsilon", given.epsilon, wanted.epsilon),
             ("delta", given.delta, wanted.delta),
         ):
-            if most and (value > most or given.trust is Trust.NONE):
-                bounded = value if given.trust is not Trust.NONE else "unbounded"
+            # Zero is what a plan without noise says: nothing is bounded.
+            if most and not 0 < value <= most:
                 raise PolicyRefused(
-                    Reason.POLICY_NOISE, f"{path}.{key}", bounded, most, more, relation="above"
+                    Reason.POLICY_NOISE,
+                    f"{path}.{key}",
+                    value or "unbounded",
+                    most,
+                    more,
+                    relation="above",
                 )
 
     def _check_adversary(self, plan: Plan) -> None:

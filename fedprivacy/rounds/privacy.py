@@ -18,13 +18,14 @@ from fedprivacy.dp.events import (
     Sampling,
 )
 from fedprivacy.dp.noise import event_of
+from fedprivacy.errors import PolicyRefused, Reason
 from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, LedgerAccountant, spend_of
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.policy import ClientPolicy
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.rounds.rules import SamplingRules, Trust
 
-__all__ = ["PrivacyClaim", "charge_of", "release_of", "round_event", "rounded_up"]
+__all__ = ["PrivacyClaim", "charge_of", "check_claim", "release_of", "round_event", "rounded_up"]
 
 
 def round_event(plan: Plan, cohort: int, length: int, clip: float | None = None) -> Event | None:
@@ -63,17 +64,57 @@ def release_of(plan: Plan, event: Event, rounds: int = 1) -> Release:
 def charge_of(round_plan: RoundPlan, policy: ClientPolicy) -> Charge | None:
     """What a client charges its own data for one round: in full, as if it were always drawn.
 
-    None where its policy sets no budget for the data set, or where the plan adds no noise: then
-    nothing is known of what the sum tells, and a policy that minds must ask for noise.
+    None where its policy sets no budget at all. Raises `PolicyRefused` where there is none for this
+    data set, since the plan names it and whoever could rename it could begin its budget anew, and
+    where the plan adds no noise: what an exact sum tells no budget holds.
     """
     plan = round_plan.plan
-    limit = policy.budget.get(plan.dataset.id)
-    event = round_event(plan, round_plan.cohort_size, round_plan.length, round_plan.clip)
-    if limit is None or event is None:
+    if not policy.budget:
         return None
+    limit = policy.budget.get(plan.dataset.id)
+    if limit is None:
+        named, remedy = " or ".join(policy.budget), "give it a budget in this client's own policy"
+        raise PolicyRefused(
+            Reason.POLICY_DATASET,
+            "plan.dataset.id",
+            plan.dataset.id,
+            named,
+            remedy,
+            relation="not",
+        )
+    event = round_event(plan, round_plan.cohort_size, round_plan.length, round_plan.clip)
+    if event is None:
+        raise PolicyRefused(
+            Reason.POLICY_NOISE,
+            "plan.noise.epsilon",
+            "unbounded",
+            limit.epsilon,
+            "ask the operator to add noise",
+            relation="above",
+        )
     terms = BudgetTerms(plan.dataset.adjacency.value, limit.epsilon, limit.delta)
     budget = ClientBudget(plan.dataset.id, plan.dataset.id, plan.dataset.unit, terms)
     return Charge.of(budget, [spend_of(Release(event))], LedgerAccountant())
+
+
+def check_claim(round_plan: RoundPlan, policy: ClientPolicy) -> None:
+    """Raise `PolicyRefused` where all rounds of the plan cost more than the policy allows.
+
+    A plan only says what they are to cost; what they do cost follows from its noise.
+    """
+    plan, most = round_plan.plan, policy.require.noise.epsilon
+    if not most:
+        return
+    claim = PrivacyClaim.of(plan, round_plan.cohort_size, round_plan.length)
+    if claim is not None and claim.bound.epsilon > most:
+        raise PolicyRefused(
+            Reason.POLICY_NOISE,
+            f"epsilon of all {claim.rounds} rounds by plan.noise",
+            rounded_up(claim.bound.epsilon),
+            most,
+            "ask the operator for more noise, or fewer rounds",
+            relation="above",
+        )
 
 
 def _secrecy(plan: Plan) -> SampleSecrecy:

@@ -54,7 +54,7 @@ class RoundPlan(Record, frozen=True):
     directory_epoch: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
     broadcast: Digest
     ledger_head: Digest
-    """Zero until there is a ledger."""
+    """Zero where no ledger is kept."""
     length: Annotated[int, Meta(ge=1, lt=1 << 40)]
     """Parameters in one update."""
     clip: float
@@ -155,6 +155,9 @@ class RoundPlan(Record, frozen=True):
             raise PeerError(Reason.PLAN, "a committee that this protocol lacks")
         if self.ledger_head != _NONE and self.plan.noise.trust is Trust.NONE:
             raise PeerError(Reason.PLAN, "a ledger where no noise is added and nothing is charged")
+        if self.plan.noise.trust is not Trust.NONE and self.round > self.plan.noise.rounds:
+            detail = f"round {self.round} where the noise is for {self.plan.noise.rounds}"
+            raise PeerError(Reason.PLAN, detail)
         if self.attempt > rules.attempts:
             detail = f"attempt {self.attempt} where {rules.attempts} are allowed"
             raise PeerError(Reason.ATTEMPTS, detail)

@@ -11,6 +11,7 @@ run unrecorded beside it. The scenarios stand in scenarios.py.
 import hashlib
 import importlib.util
 import json
+import math
 import re
 import shutil
 import sys
@@ -21,8 +22,21 @@ import msgspec
 import numpy as np
 
 from fedprivacy.crypto import Directory, Identity, SigningKey
-from fedprivacy.errors import ConfigurationError, PeerError, PolicyRefused, Reason
-from fedprivacy.ledger import ClientStore
+from fedprivacy.dp.events import Release
+from fedprivacy.errors import (
+    BudgetExhausted,
+    ConfigurationError,
+    PeerError,
+    PolicyRefused,
+    Reason,
+)
+from fedprivacy.ledger import (
+    BudgetTerms,
+    ClientStore,
+    LedgerAccountant,
+    SignedHead,
+    spend_of,
+)
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import (
     ClientPolicy,
@@ -34,7 +48,9 @@ from fedprivacy.rounds import (
     RoundPlan,
     RoundServer,
 )
-from fedprivacy.rounds.policy import Requirements
+from fedprivacy.rounds.policy import BudgetLimit, Requirements
+from fedprivacy.rounds.privacy import PrivacyClaim, round_event
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import PROTOCOLS, SERVER, Aborted, Adversary, Cohort, Done, Persist, Send
 from fedprivacy.secagg import SendChunk as Chunk
 from fedprivacy.secagg.plain import PlainInput
@@ -86,6 +102,8 @@ def refusal_json(error):
         reason, culprits = error.reason, error.culprits
     if isinstance(error, PolicyRefused):
         reason = error.reason
+    if isinstance(error, BudgetExhausted):
+        reason = Reason.BUDGET
     return {"reason": reason.name, "code": reason.value, "culprits": list(culprits)}
 
 
@@ -147,8 +165,15 @@ class RecordingStore:
         self.store.begin(*what, terms=terms)
         self.events.append({"commit": "begin"})
 
-    def mark_spent(self, *what):
-        self.store.mark_spent(*what)
+    def keep_head(self, head, *, operator):
+        self.store.keep_head(head, operator=operator)
+        self.events.append({"commit": "head", "number": head.number})
+
+    def check_affordable(self, charge):
+        self.store.check_affordable(charge)
+
+    def mark_spent(self, *what, **how):
+        self.store.mark_spent(*what, **how)
         self.events.append({"commit": "spent"})
 
     def mark_answered(self, *what):
@@ -181,19 +206,83 @@ POLICY = {
         "corrupt": 0,
     }
 }
+NOISE = {
+    "trust": "distributed",
+    "noise_multiplier": 2.0,
+    "epsilon": 8.0,
+    "delta": 1e-5,
+    "rounds": 3,
+}
 SIGNED = {"aggregation": {"protocol": "secagg", "adversary": "malicious"}}
+
+
+NO_NOISE = {"seed": "", "drawn": []}
+
+
+class Seeds:
+    """Seeds as they are drawn, kept; or, given some, those."""
+
+    def __init__(self, rng=None, given=()):
+        self.rng, self.given, self.kept = rng, list(given), []
+
+    def bytes(self, count):
+        self.kept.append(self.rng.bytes(count) if self.rng else self.given.pop(0))
+        return self.kept[-1]
+
+
+def noise_json(round_plan, seed):
+    """A seed, and the noise that this package draws from it."""
+    plan, pipeline = round_plan.plan, round_plan.pipeline
+    before = pipeline.specs[-1 if plan.noise.trust is Trust.SERVER else -2]
+    add = plan.noise_stage(round_plan.cohort_size).added(before, rng=Seeds(given=[seed]))
+    drawn = add(np.zeros(round_plan.length, dtype=np.int64))
+    return {"seed": seed.hex(), "drawn": drawn.tolist()}
+
+
+def drawn_by(round_plan, values, rng):
+    """The seeds that a client draws for its rounding, and its noise."""
+    plan = round_plan.plan
+    if plan.noise.trust is Trust.NONE:
+        rows = len(values) if plan.protects_units else 1
+        return [rng.bytes(32).hex() for _ in range(rows)], NO_NOISE
+    seeds = Seeds(rng)
+    round_plan.pipeline.encode(Update(np.array(values, dtype=np.float64)), rng=seeds)
+    noise = NO_NOISE
+    if plan.noise.trust is not Trust.SERVER:
+        noise = noise_json(round_plan, seeds.kept.pop())
+    return [seed.hex() for seed in seeds.kept], noise
+
+
+def accounts_json(round_plan, limit):
+    """What an accountant says: epsilon of all rounds, upwards, and how many a budget holds."""
+    plan, size = round_plan.plan, round_plan.cohort_size
+    claim = PrivacyClaim.of(plan, size, round_plan.length)
+    if claim is None:
+        return {"all_rounds": None, "holds": None}
+    holds = None
+    if limit is not None:
+        terms = BudgetTerms(plan.dataset.adjacency.value, limit.epsilon, limit.delta)
+        event, holds = round_event(plan, size, round_plan.length), 0
+        while True:
+            spend = spend_of(Release(event, count=holds + 1))
+            if LedgerAccountant().epsilon([spend], terms) > limit.epsilon:
+                break
+            holds += 1
+    return {"all_rounds": math.ceil(claim.bound.epsilon * 100) / 100, "holds": holds}
 
 
 class Attempt:
     """One attempt as its honest server has it, with the parties in it."""
 
-    def __init__(self, run, index, plan, cohort, directory, broadcast):
-        self.run, self.index = run, index
+    def __init__(self, run, index, plan, cohort, directory, broadcast, ledger):
+        self.run, self.index, self.ledger = run, index, ledger
         self.plan, self.cohort = plan, cohort
         self.directory, self.broadcast = directory, broadcast
         self.places = {place.client_id: place for place in cohort.memberships()}
-        rng = InsecureTestRng(f"round/{run.name}/{index}/graph")
-        self.server = RoundServer(plan, cohort, directory, broadcast, rng=rng)
+        self.rng = InsecureTestRng(f"round/{run.name}/{index}/graph")
+        self.server = RoundServer(
+            plan, cohort, directory, broadcast, rng=self.rng, ledger=self.ledger
+        )
         self.rngs = {
             name: InsecureTestRng(f"round/{run.name}/{index}/{name}") for name in self.places
         }
@@ -202,20 +291,24 @@ class Attempt:
     def client(self, name):
         if name not in self.clients:
             run = self.run
-            policy = ClientPolicy(require=run.policies[name])
+            policy = ClientPolicy(require=run.policies[name], budget=run.budgets)
             store = run.stores[name]
             self.clients[name] = RoundClient(
                 policy, run.identities[name], store, rng=self.rngs[name]
             )
         return self.clients[name]
 
-    def invitation(self, name, *, changes=None, place=None, directory=None, broadcast=None):
+    def invitation(
+        self, name, *, changes=None, place=None, directory=None, broadcast=None, ledger=None
+    ):
         """What the honest server sends to this member, or that with one lie."""
         if directory is None:
             directory = encode(self.directory) if self.directory else b""
         plan = msgspec.structs.replace(self.plan, **changes or {})
         told = self.broadcast if broadcast is None else broadcast
-        return encode(Invitation(plan, place or self.places[name], directory, told))
+        if ledger is None:
+            ledger = encode(self.ledger) if self.ledger else b""
+        return encode(Invitation(plan, place or self.places[name], directory, told, ledger))
 
     def envelope(self, body, round_id=None):
         return encode(Envelope(round_id or self.plan.round_id, body))
@@ -230,11 +323,12 @@ class Attempt:
         members = {}
         for name in names:
             values, weight = self.run.updates[name]
-            rows = len(values) if plan.plan.protects_units else 1
             seeds = self.rngs[name].child("encoding")
+            encoding, noise = drawn_by(plan, values, seeds)
             members[name] = {
                 "rand": self.rngs[name].child("round-secrets").bytes(rand).hex(),
-                "encoding": [seeds.bytes(32).hex() for _ in range(rows)],
+                "encoding": encoding,
+                "noise": noise,
                 "update": {"values": values, "weight": weight},
             }
         fields = {f: getattr(plan, f) for f in plan.__struct_fields__}
@@ -243,6 +337,8 @@ class Attempt:
             "cohort": [[p.client_id, p.salt.hex()] for p in self.places.values()],
             "directory": encode(self.directory).hex() if self.directory else "",
             "broadcast": self.broadcast.hex(),
+            "ledger": encode(self.ledger).hex() if self.ledger else "",
+            "noise": self.server_noise(),
             "members": members,
             "derived": {
                 "round_id": plan.round_id.hex(),
@@ -252,6 +348,12 @@ class Attempt:
                 "client_bound": pipeline.client_bound,
             },
         }
+
+    def server_noise(self):
+        """What a server that is trusted with it draws."""
+        if self.plan.plan.noise.trust is not Trust.SERVER:
+            return NO_NOISE
+        return noise_json(self.plan, self.rng.child("noise").bytes(32))
 
 
 class Run:
@@ -266,6 +368,8 @@ class Run:
         plan=None,
         policy=None,
         policies=None,
+        budget=None,
+        noise=None,
         updates=None,
         length=4,
         unenrolled=(),
@@ -276,7 +380,15 @@ class Run:
         self.name, self.records, self.length = name, records, length
         self.rng = rng = InsecureTestRng(f"round/{name}")
         self.names = [f"c{i:03}" for i in range(n)]
-        self.plan_json = merged(merged(PLAN, SIGNED if signed else {}), plan)
+        base = merged(PLAN, SIGNED if signed else {})
+        if noise is not None:
+            # No share of noise is enough for a vector that is seen by itself.
+            masked = {"aggregation": {"protocol": "secagg"}, "update": {"weights": "uniform"}}
+            base = merged(base, masked | {"noise": merged(NOISE, noise)})
+        self.plan_json = merged(base, plan)
+        self.budget = budget or {}
+        self.budgets = {name: BudgetLimit(**limit) for name, limit in self.budget.items()}
+        self.operator = SigningKey.from_seed(InsecureTestRng(f"round/{name}/operator").bytes(32))
         self.authority = SigningKey.from_seed(rng.bytes(32))
         self.seeds = {c: rng.bytes(32) for c in self.names}
         self.identities = {
@@ -334,6 +446,10 @@ class Run:
         } | changes
         return Directory.sign(epoch, keys.items(), authority or self.authority)
 
+    def head(self, number, head, *, operator=None):
+        """A row of the server's ledger, signed."""
+        return SignedHead.sign(operator or self.operator, b"ledger-16-bytes!", number, head)
+
     def cohort(self, number=1, names=None):
         key = (number, tuple(names or self.names))
         if key not in self.cohorts:
@@ -351,6 +467,7 @@ class Run:
         plan=None,
         directory=None,
         broadcast=BROADCAST,
+        ledger=None,
     ):
         cohort = cohort or self.cohort(number)
         if directory is None and self.signed:
@@ -364,9 +481,10 @@ class Run:
             broadcast=broadcast,
             length=self.length,
             directory=directory,
+            ledger_head=ledger.head if ledger else bytes(32),
             rng=self.rng.child(f"nonce/{len(self.attempts)}"),
         )
-        made = Attempt(self, len(self.attempts), round_plan, cohort, directory, broadcast)
+        made = Attempt(self, len(self.attempts), round_plan, cohort, directory, broadcast, ledger)
         self.attempts.append(made)
         return made
 
@@ -405,7 +523,7 @@ class Run:
                 effect = next(stream)
             except StopIteration:
                 break
-            except (PeerError, PolicyRefused, ConfigurationError) as error:
+            except (PeerError, PolicyRefused, BudgetExhausted, ConfigurationError) as error:
                 refused = {"refused": refusal_json(error)}
                 break
             finally:
@@ -508,6 +626,13 @@ class Run:
 
     # -------------------------------------------------------------- the file
 
+    def accounts(self):
+        """Of the first attempt's honest plan: no vector changes its noise and has a budget."""
+        if not self.attempts:
+            return {"all_rounds": None, "holds": None}
+        plan = self.attempts[0].plan
+        return accounts_json(plan, self.budgets.get(plan.plan.dataset.id))
+
     def outcome(self):
         if self.name.startswith("ok_"):
             return self.ended or {"accepted": True}
@@ -520,6 +645,8 @@ class Run:
                 "identity_seed": self.seeds[c].hex(),
                 "authority": None if c in self.unpinned else self.authority.public.hex(),
                 "policy": msgspec.to_builtins(self.policies[c]),
+                "budget": self.budget,
+                "accounts": self.accounts(),
             }
             for c in self.names
             if self.records is None or c in self.records

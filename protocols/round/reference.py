@@ -70,6 +70,7 @@ ROUND_REASONS = {
     "STORE_ROLLED_BACK": 68,
     "RECEIPT_CHANGED": 69,
     "DIRECTORY_EQUIVOCATED": 70,
+    "BUDGET": 72,
     "FAILED": 82,
     "SUM_RANGE": 83,
 }
@@ -340,7 +341,8 @@ PROTOCOLS = {
     "secagg": (HONEST_BUT_CURIOUS, MALICIOUS),
     RING: (HONEST_BUT_CURIOUS, SEMI_MALICIOUS),
 }
-TRUSTS = ("none",)  # from the least noise that a client adds itself to the most
+# From the least that a client needs to trust others with to the most that it adds itself.
+TRUSTS = ("none", "server", "distributed", "client")
 CLIENT_UNIT = "client"
 
 Dataset = section(
@@ -367,19 +369,32 @@ Update = section(
     ("clip", Real(lambda norm: norm > 0.0), REQUIRED),
     ("value_bits", Integer(2, 33), REQUIRED),
     ("weights", Choice("uniform", "summed"), "summed"),
+    ("public_weight", Integer(0, 1 << 53), 0),
     ("max_units_per_client", COUNT, 1),
     ("max_clients_per_unit", COUNT, 1),
 )
-Noise = section("Noise", ("trust", Choice(*TRUSTS), TRUSTS[0]))
-Sampling = section("Sampling", ("scheme", Choice("all"), "all"))
+Noise = section(
+    "Noise",
+    ("trust", Choice(*TRUSTS), TRUSTS[0]),
+    ("mechanism", Choice("skellam", "discrete-gaussian"), "skellam"),
+    ("noise_multiplier", Real(lambda of: of >= 0.0), 0.0),
+    ("epsilon", Real(lambda of: of >= 0.0), 0.0),
+    ("delta", Real(lambda of: 0.0 <= of < 1.0), 0.0),
+    ("rounds", FLOOR, 0),
+)
+Sampling = section(
+    "Sampling",
+    ("scheme", Choice("all", "poisson"), "all"),
+    ("rate", Real(lambda rate: 0.0 < rate <= 1.0), 1.0),
+)
 Plan = section(
     "Plan",
     ("schema", Choice("fedprivacy/plan/1"), REQUIRED),
     ("dataset", Dataset, REQUIRED),
     ("aggregation", Aggregation, REQUIRED),
     ("update", Update, REQUIRED),
-    ("noise", Noise, Noise("none")),
-    ("sampling", Sampling, Sampling("all")),
+    ("noise", Noise, Noise("none", "skellam", 0.0, 0.0, 0.0, 0)),
+    ("sampling", Sampling, Sampling("all", 1.0)),
 )
 
 # ------------------------------------------------------------------ SPEC 4: the round plan
@@ -464,6 +479,23 @@ def quorum_holds(rules, n, t):
     )
 
 
+def adds_noise(plan):
+    return plan.noise.trust != "none"
+
+
+def summed(plan):
+    return plan.update.weights == "summed"
+
+
+def noise_fits(plan):
+    """All of it is given, and no weight is summed; or there is none of it."""
+    rules = plan.noise
+    figures = (rules.noise_multiplier, rules.epsilon, rules.delta, rules.rounds)
+    if not adds_noise(plan):
+        return not any(figures)
+    return all(0 < figure < math.inf for figure in figures) and not summed(plan)
+
+
 def check_round_plan(plan):
     """SPEC 5.2, in its order."""
     rules = plan.plan.aggregation
@@ -474,7 +506,13 @@ def check_round_plan(plan):
     require(rules.min_clients >= 2, "PLAN")
     require(math.isfinite(plan.plan.update.clip), "PLAN")
     require(0.0 < plan.clip <= plan.plan.update.clip, "PLAN")
-    require((plan.committee_root, plan.ledger_head) == (NONE, NONE), "PLAN")
+    require(noise_fits(plan.plan), "PLAN")
+    require((rules.protocol, plan.plan.noise.trust) != ("plain", "distributed"), "PLAN")
+    require((plan.plan.sampling.scheme == "all") == (plan.plan.sampling.rate == 1.0), "PLAN")
+    require(not (plan.plan.update.public_weight and summed(plan.plan)), "PLAN")
+    require(plan.committee_root == NONE, "PLAN")
+    require(plan.ledger_head == NONE or adds_noise(plan.plan), "PLAN")
+    require(plan.round <= plan.plan.noise.rounds or not adds_noise(plan.plan), "PLAN")
     require(plan.attempt <= rules.attempts, "ATTEMPTS")
     require(quorum_holds(rules, plan.cohort_size, plan.threshold), "QUORUM")
     require(plan.threshold == threshold_of(plan.plan, plan.cohort_size), "PLAN")
@@ -499,6 +537,11 @@ class Pipeline:
         weighs = self.summed and not self.per_unit
         self.scale = self.limit / (self.clip * self.max_weight if weighs else self.clip)
         self.bound = self.limit * (rules.max_units_per_client if self.per_unit else 1)
+        self.public_weight = rules.public_weight
+        self.trust = plan.plan.noise.trust
+        self.noise = Share(plan, self.norm()) if adds_noise(plan.plan) else None
+        if self.trust in ("distributed", "client"):
+            self.bound += self.noise.most
         self.client_bound = max(self.bound, self.max_weight if self.summed else 0)
         self.total_length = self.length + (1 if self.summed else 0)
 
@@ -507,8 +550,8 @@ class Pipeline:
         require(bits <= MAX_BITS, "PLAN")
         return bits
 
-    def encode(self, values, weight, seeds):
-        """One client's integers; `seeds` has 32 bytes for each unit's vector."""
+    def encode(self, values, weight, seeds, drawn):
+        """One client's integers; `seeds` has 32 bytes for each rounding, `drawn` its noise."""
         units = values if self.per_unit else [values]
         require(all(len(unit) == self.length for unit in units), "FAILED")
         require(len(units) <= self.max_weight or not self.per_unit, "FAILED")
@@ -517,9 +560,14 @@ class Pipeline:
         require(weight == 1 or weighs, "FAILED")
         require(0 <= weight <= self.max_weight, "FAILED")
         total = [0] * self.length
-        for unit, seed in zip(units, seeds, strict=True):
-            real = [x * float(weight) for x in self.clipped(unit)] if weighs else self.clipped(unit)
-            total = [a + b for a, b in zip(total, self.rounded(real, seed), strict=True)]
+        reals = [self.clipped(unit) for unit in units]
+        if weighs:
+            reals = [[x * float(weight) for x in unit] for unit in reals]
+        for rounded in self.all_rounded(reals, iter(seeds)):
+            total = [a + b for a, b in zip(total, rounded, strict=True)]
+        if self.trust in ("distributed", "client"):
+            require(max(map(abs, drawn)) <= self.noise.most, "FAILED")
+            total = [a + b for a, b in zip(total, drawn, strict=True)]
         counted = len(units) if self.per_unit else weight
         return [*total, counted] if self.summed else total
 
@@ -533,6 +581,27 @@ class Pipeline:
         norm = math.sqrt(sum(x * x for x in unit))
         return [x * (target / norm) for x in unit]
 
+    def norm(self):
+        """More than the norm of any rounded vector under noise, in doubles, as it stands."""
+        root, before = math.sqrt(self.length), self.clip * self.scale
+        far = math.sqrt(before * before + self.length / 4 + before + root / 2)
+        return min(self.limit * root, before + root, far) * (1 + 2.0**-50)
+
+    def all_rounded(self, reals, seeds):
+        """Under noise, those whose norm is too large are rounded again, all once, then again."""
+        if self.trust == "none":
+            return [self.rounded(real, next(seeds)) for real in reals]
+        numerator, denominator = self.norm().as_integer_ratio()
+        most = numerator**2 // denominator**2
+        vectors = [None] * len(reals)
+        for _ in range(256):
+            for i, real in enumerate(reals):
+                if vectors[i] is None:
+                    rounded = self.rounded(real, next(seeds))
+                    if sum(x * x for x in rounded) <= most:
+                        vectors[i] = rounded
+        return [[0] * self.length if vector is None else vector for vector in vectors]
+
     def rounded(self, unit, seed):
         stream, out = secagg.Keystream(seed), []
         for x in unit:
@@ -541,14 +610,59 @@ class Pipeline:
             out.append((point + int.from_bytes(stream.read(4), "little")) >> 32)
         return out
 
-    def decode(self, total, clients):
+    def decode(self, total, clients, drawn):
+        """`drawn` is the noise of a server that is trusted with it."""
         values = total[: self.length]
         require(all(abs(v) <= clients * self.bound for v in values), "SUM_RANGE")
-        weight = clients
+        if self.trust == "server":
+            values = [a + b for a, b in zip(values, drawn, strict=True)]
+        weight = self.public_weight or clients
         if self.summed:
             weight = total[-1]
             require(0 <= weight <= clients * self.max_weight, "SUM_RANGE")
         return {"values": [v / self.scale for v in values], "weight": weight}
+
+
+class Share:
+    """SPEC 9.1: the distribution of one share of noise, in one coordinate."""
+
+    CUT = 132  # bits that the last mass is below that of zero, at most
+    TABLE = 1 << 24
+
+    def __init__(self, plan, norm):
+        rules, n = plan.plan.noise, plan.cohort_size
+        self.mechanism, shares = rules.mechanism, 1
+        if rules.trust == "distributed":
+            aggregation = plan.plan.aggregation
+            needed = max(threshold_of(plan.plan, n), aggregation.min_clients)
+            shares = needed - aggregation.corrupt
+        multiplier = rules.noise_multiplier * plan.plan.update.max_clients_per_unit
+        require(1e-6 <= multiplier <= 1e6, "PLAN")
+        deviation = multiplier * norm
+        self.variance = deviation * deviation / shares
+        skellam = self.mechanism == "skellam"
+        require(2.0**-20 <= self.variance <= 2.0 ** (34 if skellam else 60), "PLAN")
+        require(skellam or shares == 1 or self.variance >= 4.0, "PLAN")
+        self.most = self.most_skellam() if skellam else self.most_gaussian()
+
+    def most_gaussian(self):
+        bits = 0
+        if self.variance > self.TABLE:
+            bits = max(0, math.isqrt(int(self.variance)).bit_length() - 10)
+        steps = math.sqrt(2 * self.CUT * math.log(2) * self.variance) / 2**bits
+        return ((math.floor(steps) + 1) << bits) - 1
+
+    def most_skellam(self):
+        terms = math.ceil(self.variance / self.TABLE)
+        variance = self.variance / terms
+        # I_i / I_{i-1} from far beyond the cut down to 1: whatever it began with is forgotten.
+        ratios = [0.0]
+        for i in range(math.ceil(24 * math.sqrt(variance)) + 500, 0, -1):
+            ratios.append(variance / (2 * i + variance * ratios[-1]))
+        most, fallen = 0, 0.0
+        while (fallen := fallen - math.log2(ratios.pop())) <= self.CUT:
+            most += 1
+        return terms * most
 
 
 def sum_plan(plan):
@@ -617,6 +731,22 @@ MAX_BROADCAST = (1 << 32) - (1 << 20)
 MAX_BODY = (1 << 31) - (1 << 10)
 INVITATION_LIMIT = MAX_BROADCAST + DIRECTORY_LIMIT + (1 << 16)
 ENVELOPE_LIMIT = 1 << 31
+HEAD_LIMIT = 256
+
+Head = message(
+    "ledger-head",
+    "Head",
+    ("ledger", NONCE),
+    ("number", Integer(0, 1 << 63)),
+    ("head", DIGEST),
+    ("operator", DIGEST),
+    ("signature", Octets(64, 64)),
+)
+
+
+def signed_head(head):
+    return b"ledger-head", head.ledger, head.number.to_bytes(8, "big"), head.head
+
 
 Invitation = message(
     "invitation",
@@ -625,6 +755,7 @@ Invitation = message(
     ("membership", secagg.Membership),
     ("directory", Octets(0, DIRECTORY_LIMIT)),
     ("broadcast", Octets(0, MAX_BROADCAST)),
+    ("ledger", Octets(0, HEAD_LIMIT)),
 )
 Envelope = message("envelope", "Envelope", ("round_id", DIGEST), ("body", Octets(0, MAX_BODY)))
 Refusal = message("refusal", "Refusal", ("round_id", DIGEST), ("reason", Integer(1, 256)))
@@ -647,6 +778,11 @@ def _at_least(value, wanted):
 
 def _at_most(value, wanted):
     return not wanted or value <= wanted
+
+
+def _bounded(value, wanted):
+    """As `_at_most`; zero stands for a plan without noise, which bounds nothing."""
+    return not wanted or 0 < value <= wanted
 
 
 def _as_strong(ranks):
@@ -679,6 +815,9 @@ FLOORS = (
         _at_most,
     ),
     ("POLICY_NOISE", "noise.trust", "plan.noise.trust", _as_strong(TRUSTS)),
+    ("POLICY_NOISE", "noise.noise_multiplier", "plan.noise.noise_multiplier", _at_least),
+    ("POLICY_NOISE", "noise.epsilon", "plan.noise.epsilon", _bounded),
+    ("POLICY_NOISE", "noise.delta", "plan.noise.delta", _bounded),
 )
 
 
@@ -733,11 +872,36 @@ class Store:
         require(same, "ATTEMPT_CHANGED")
         self._commit("begin", run_id=run_id, round=number, attempt=attempt, terms=agreed)
 
-    def mark_spent(self, run_id, number, attempt):
+    def mark_spent(self, run_id, number, attempt, charge=None):
         self._check_anchor()
         key = {"run_id": run_id, "round": number, "attempt": attempt}
-        require(key not in self._records("spent"), "SPENT")
-        self._commit("spent", **key)
+        spent = [{name: d[name] for name in key} for d in self._records("spent")]
+        require(key not in spent, "SPENT")
+        if charge and (run_id, number) not in self._charged(charge):
+            self.check_affordable(charge)
+        self._commit("spent", **key, charge=charge)
+
+    def _charges(self, dataset):
+        charged = [d for d in self._records("spent") if d["charge"]]
+        return [d for d in charged if d["charge"].dataset == dataset]
+
+    def _charged(self, charge):
+        """The rounds for which this data set is charged, each once."""
+        return {(d["run_id"], d["round"]) for d in self._charges(charge.dataset)}
+
+    def check_affordable(self, charge):
+        names = (charge.unit, charge.adjacency)
+        same = [d["charge"] for d in self._charges(charge.dataset)]
+        require(all((c.unit, c.adjacency) == names for c in same), "POLICY_DATASET")
+        require(len(self._charged(charge)) < charge.holds, "BUDGET")
+
+    def keep_head(self, head):
+        self._check_anchor()
+        known = [d["head"] for d in self._records("head") if d["head"].ledger == head.ledger]
+        require(all(k.operator == head.operator for k in known), "RECEIPT_CHANGED")
+        require(all(k == head for k in known if k.number == head.number), "RECEIPT_CHANGED")
+        if head not in known:
+            self._commit("head", head=head)
 
     def mark_answered(self, run_id, number, broadcast, survivors, floor):
         self._check_anchor()
@@ -760,6 +924,18 @@ class Store:
         require(not known or known == [head], "RECEIPT_CHANGED")
         if not known:
             self._commit("receipt", **key, head=head)
+
+
+class Charge(NamedTuple):
+    """What one round costs; `holds` is how many such rounds the client's budget holds.
+
+    That is for its accountant to say (SPEC 8.6), and here it is given.
+    """
+
+    dataset: str
+    unit: str
+    adjacency: str
+    holds: int
 
 
 # ------------------------------------------------------------------ SPEC 10: plain
@@ -878,10 +1054,13 @@ class Answer(NamedTuple):
 class Client:
     """One client in one attempt; its policy, identity and store are its own."""
 
-    def __init__(self, client_id, *, policy, identity_seed, store, rand, encoding):
-        self.client_id, self.policy, self.store = client_id, policy, store
-        self.identity_seed, self.rand, self.encoding = identity_seed, rand, encoding
-        self.party = self.plan = None
+    def __init__(self, entry, *, store, rand, encoding, noise):
+        """`entry` has what is the client's own: its id, key, policy, budget and accounts."""
+        self.client_id, self.policy, self.store = entry["client_id"], entry["policy"], store
+        self.budget, self.accounts = entry["budget"], entry["accounts"]
+        self.identity_seed = bytes.fromhex(entry["identity_seed"])
+        self.rand, self.encoding, self.noise = rand, encoding, noise
+        self.party = self.plan = self.charge = None
         self.round_id = NONE
         self.dead = False
 
@@ -918,10 +1097,15 @@ class Client:
         check_round_plan(plan)
         self._check_place(plan, invitation.membership)
         require(broadcast_digest(invitation.broadcast) == plan.broadcast, "BROADCAST")
+        head = self._check_ledger(plan, invitation.ledger)
         directory = self._check_directory(plan, invitation.directory)
         check_policy(self.policy, plan)
+        self._check_budget(plan)
         self.store.begin(plan.run_id, plan.round, plan.attempt, terms(plan))
         self.effects.append(("commit", "begin", {}))
+        if head:
+            self.store.keep_head(head)
+            self.effects.append(("commit", "head", {"number": head.number}))
         self.plan = plan
         if plan.plan.aggregation.protocol == "plain":
             self.party = PlainClient(sum_plan(plan), invitation.membership.index)
@@ -942,6 +1126,29 @@ class Client:
         root, size = plan.cohort_root, plan.cohort_size
         proven = secagg.merkle_verify(root, size, place.index, leaf, place.path)
         require(proven, "COHORT_PROOF")
+
+    def _check_ledger(self, plan, data):
+        """SPEC 6.3."""
+        if plan.ledger_head == NONE:
+            require(data == b"", "PLAN")
+            return None
+        head = decode(data, HEAD_LIMIT, Head)
+        require(head.head == plan.ledger_head, "PLAN")
+        good = secagg.verify(head.operator, head.signature, *signed_head(head))
+        require(good, "PLAN")
+        return head
+
+    def _check_budget(self, plan):
+        """SPEC 7.1."""
+        data, most = plan.plan.dataset, self.policy["noise"]["epsilon"]
+        require(not most or self.accounts["all_rounds"] <= most, "POLICY_NOISE")
+        if not self.budget:
+            return
+        require(data.id in self.budget, "POLICY_DATASET")
+        require(adds_noise(plan.plan), "POLICY_NOISE")
+        self.charge = Charge(data.id, data.unit, data.adjacency, self.accounts["holds"])
+        if plan.attempt == 1:
+            self.store.check_affordable(self.charge)
 
     def _check_directory(self, plan, data):
         """SPEC 6.2."""
@@ -972,7 +1179,7 @@ class Client:
         self._carry_out(self.party.receive(SERVER, envelope.body))
 
     def _contribute(self, values, weight):
-        vector = Pipeline(self.plan).encode(values, weight, self.encoding)
+        vector = Pipeline(self.plan).encode(values, weight, self.encoding, self.noise)
         self._carry_out(self.party.contribute(vector))
 
     def _carry_out(self, effects):
@@ -980,7 +1187,8 @@ class Client:
         for effect in effects:
             match effect:
                 case ("persist", "spent", _, _):
-                    self.store.mark_spent(plan.run_id, plan.round, plan.attempt)
+                    where = (plan.run_id, plan.round, plan.attempt)
+                    self.store.mark_spent(*where, self.charge)
                     self.effects.append(("commit", "spent", {}))
                 case ("persist", "answered", _, names):
                     floor = self.policy["aggregation"]["min_clients"]
@@ -999,8 +1207,9 @@ class Client:
 class Server:
     """One attempt at one round; `memberships` has every member's place, by index."""
 
-    def __init__(self, plan, memberships, directory, broadcast):
+    def __init__(self, plan, memberships, directory, broadcast, ledger=b"", noise=()):
         self.plan, self.directory, self.broadcast = plan, directory, broadcast
+        self.ledger, self.noise = ledger, noise
         self.memberships = memberships
         self.round_id = round_id(plan)
         keys = None
@@ -1025,7 +1234,8 @@ class Server:
             if place.client_id not in asked:
                 self.party.exclude(place.client_id)
                 continue
-            invitation = Invitation(self.plan, place, self.directory, self.broadcast)
+            told = (self.directory, self.broadcast, self.ledger)
+            invitation = Invitation(self.plan, place, *told)
             effects.append(("send", place.client_id, encode(invitation)))
         return Answer(effects, None)
 
@@ -1069,7 +1279,7 @@ class Server:
                 return effect
             case ("done", total, survivors):
                 try:
-                    decoded = Pipeline(self.plan).decode(total, len(survivors))
+                    decoded = Pipeline(self.plan).decode(total, len(survivors), self.noise)
                 except Refused as refusal:
                     return "aborted", refusal.reason, ()
                 return "done", decoded, survivors

@@ -4,6 +4,7 @@ A scenario takes its name and the recorder, plays rounds, and returns the record
 run shows; `bad` says what the lie is and what it would win if it were believed.
 """
 
+import contextlib
 import math
 import struct
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from fedprivacy.arithmetic import to_residues
 from fedprivacy.crypto import Checksum, SigningKey
+from fedprivacy.errors import ConfigurationError
 from fedprivacy.secagg import PROTOCOLS, SERVER, Cohort
 from fedprivacy.secagg.masking.messages import Roster
 from fedprivacy.secagg.plain import PlainInput
@@ -76,8 +78,9 @@ def tell(name, lie, effect, *, change=None, plan=None, **options):
 
 
 def following(round_plan, plan):
-    changed = msgspec.structs.replace(round_plan, plan=plan)
-    told = {"plan": plan, "modulus_bits": changed.pipeline.modulus_bits(changed.cohort_size)}
+    changed, told = msgspec.structs.replace(round_plan, plan=plan), {"plan": plan}
+    with contextlib.suppress(ConfigurationError):  # where nothing follows
+        told["modulus_bits"] = changed.pipeline.modulus_bits(changed.cohort_size)
     if plan.aggregation.protocol in PROTOCOLS:
         quorum = plan.quorum(changed.cohort_size)
         told |= {"threshold": quorum.threshold, "degree": quorum.degree}
@@ -376,8 +379,17 @@ def bad_plain_message(run):
 # ------------------------------------------------------------------ lies about the encoding
 
 CLIP = b"\xcb" + struct.pack(">d", 3.0)
-NOISE = b"\xa5noise\x81\xa5trust\xa4none"
-SAMPLING = b"\xa8sampling\x81\xa6scheme\xa3all"
+TRUST, RATE = b"\xa5trust\xa4none", b"\xa4rate\xcb" + struct.pack(">d", 1.0)
+NOISE = (
+    b"\xa5noise\x86"
+    + TRUST
+    + b"\xa9mechanism\xa7skellam"
+    + b"".join(name + b"\xcb" + bytes(8) for name in (b"\xb0noise_multiplier", b"\xa7epsilon"))
+    + b"\xa5delta\xcb"
+    + bytes(8)
+    + b"\xa6rounds\x00"
+)
+SAMPLING = b"\xa8sampling\x82\xa6scheme\xa3all" + RATE
 
 
 def swap(old, new):
@@ -412,13 +424,13 @@ reencoded(
     "bad_plan_key_twice",
     "The plan's [noise] names trust twice.",
     ONE_READING,
-    swap(b"\x81\xa5trust\xa4none", b"\x82\xa5trust\xa4none\xa5trust\xa4none"),
+    swap(b"\x86" + TRUST, b"\x87" + TRUST + TRUST),
 )
 reencoded(
     "bad_plan_default_left_out",
     "The plan's [noise] leaves out a key that has a default.",
     ONE_READING,
-    swap(b"\x81\xa5trust\xa4none", b"\x80"),
+    swap(b"\x86" + TRUST, b"\x85"),
 )
 reencoded(
     "bad_plan_key_left_out",
@@ -430,7 +442,7 @@ reencoded(
     "bad_plan_unknown_key",
     "The plan's [noise] has a key that no plan has.",
     "A rule that some clients read and others do not.",
-    swap(b"\x81\xa5trust\xa4none", b"\x82\xa5trust\xa4none\xa5noisy\x01"),
+    swap(b"\x86" + TRUST, b"\x87" + TRUST + b"\xa5noisy\x01"),
 )
 reencoded(
     "bad_plan_unknown_value",
@@ -440,9 +452,9 @@ reencoded(
 )
 reencoded(
     "bad_plan_as_array",
-    "The plan's [noise] is an array of its values.",
+    "The plan's [sampling] is an array of its values.",
     ONE_READING,
-    swap(b"\x81\xa5trust\xa4none", b"\x91\xa4none"),
+    swap(SAMPLING[9:], b"\x92\xa3all" + RATE[5:]),
 )
 reencoded(
     "bad_plan_empty_name",
@@ -604,8 +616,8 @@ tell(
 )
 tell(
     "bad_ledger",
-    "The plan names the head of a ledger, which does not exist yet.",
-    "A client believes in a record that nobody keeps.",
+    "The plan names the head of a ledger, where no noise is added and nothing is charged.",
+    "A client believes in a record of nothing.",
     change={"ledger_head": b"l" * 32},
 )
 tell(
@@ -1502,3 +1514,395 @@ def bad_server_late(run):
     heard(run)
     attempt = run.attempts[0]
     run.receive(attempt, SERVER, upload(attempt, [0] * 5)[0], OTHER)
+
+
+# ------------------------------------------------------------------ noise
+
+REALS = {
+    "c000": ([0.25, -0.5, 0.125, 0.1], 1),
+    "c001": ([0.0, 0.5, -0.3, 0.7], 1),
+    "c002": ([-0.6, 0.0, 0.0, 0.01], 1),
+}
+
+
+@ok(
+    "Each client adds a share of Skellam noise inside the masked sum; a mean divides by a public "
+    "number.",
+    signed=True,
+    noise={},
+    plan={"update": {"clip": 1.0, "value_bits": 8, "public_weight": 100}},
+    updates=REALS,
+)
+def ok_noise_distributed(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "A patient is the unit, and may be at two clients: each adds twice as much as for one. A "
+    "vector that is too long once it is rounded is rounded again.",
+    noise={"mechanism": "discrete-gaussian"},
+    plan={
+        "dataset": {"unit": "patient"},
+        "update": {
+            "clip": 1.25,
+            "value_bits": 3,
+            "max_units_per_client": 12,
+            "max_clients_per_unit": 2,
+        },
+    },
+    updates={
+        # Of these, which are as long as may be, every sixteenth comes out too long.
+        "c000": ([[0.62, 0.62, 0.62, -0.62]] * 12, 1),
+        "c001": ([[0.62, -0.62, 0.62, -0.62], [0.0, 0.0, 0.0, 9.0]], 1),
+        "c002": ([[0.62, 0.62, -0.62, -0.62]] * 12, 1),
+    },
+)
+def ok_noise_patient_unit(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "Each client adds all of the noise itself, and the server sees every vector: one that is lost "
+    "takes nothing away from the others' noise.",
+    noise={"trust": "client", "mechanism": "discrete-gaussian"},
+    plan={"aggregation": {"protocol": "plain"}, "update": {"clip": 1.0, "value_bits": 8}},
+    updates=REALS,
+)
+def ok_noise_client(run):
+    run.play(run.attempt(), drop={"input": {LAST}})
+
+
+@ok(
+    "The server is trusted to add the noise: clients send what they have, and it adds to the sum.",
+    noise={"trust": "server"},
+    plan={
+        "update": {"clip": 1.0, "value_bits": 8},
+        "sampling": {"scheme": "poisson", "rate": 0.5},
+    },
+    updates=REALS,
+)
+def ok_noise_server(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "Noise of a deviation beyond a table's, in steps of a power of two: the bound of a share is "
+    "that of its coarse table.",
+    noise={"mechanism": "discrete-gaussian", "noise_multiplier": 3.0},
+    plan={"update": {"clip": 1.0, "value_bits": 16}},
+    updates=REALS,
+)
+def ok_noise_wide(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "Skellam noise beyond a table's variance: the sum of as many equal shares as will do, whose "
+    "bounds add up.",
+    noise={"noise_multiplier": 1.0},
+    plan={"update": {"clip": 1.0, "value_bits": 14}},
+    updates=REALS,
+)
+def ok_noise_many_terms(run):
+    run.play(run.attempt())
+
+
+BUDGET = {"ones": {"epsilon": 10.0, "delta": 1e-5}}
+
+
+@ok(
+    "A policy and a budget that the plan's noise meets; the ledger's head is kept, and the next "
+    "one, too.",
+    signed=True,
+    noise={"noise_multiplier": 4.0},
+    policy={
+        "noise": {"trust": "distributed", "noise_multiplier": 4.0, "epsilon": 8.0, "delta": 1e-5}
+    },
+    budget=BUDGET,
+    records={VICTIM},
+)
+def ok_noise_with_a_budget(run):
+    run.play(run.attempt(1, ledger=run.head(5, b"h" * 32)))
+    second = run.attempt(2, ledger=run.head(9, b"i" * 32))
+    run.play(second, until="shares")
+
+
+@ok(
+    "The last round that a budget holds is asked in two attempts, and charged once.",
+    noise={},
+    budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
+    records={VICTIM},
+)
+def ok_noise_charged_once(run):
+    run.play(run.attempt(), drop={"input": {OTHER, LAST}})
+    run.play(run.attempt(attempt=2))
+
+
+NOISY = {"noise": {}}
+LOUD = {"noise": {"noise_multiplier": 4.0}}
+tell(
+    "bad_noise_summed_weights",
+    "A plan with noise, and weights that are summed without any.",
+    "How many units a client has is released as it is.",
+    plan={"update": {"weights": "summed"}},
+    noise={"trust": "server"},
+)
+tell(
+    "bad_noise_shares_in_the_open",
+    "Each client adds a share of the noise, and sends its vector in the open.",
+    "The server sees a vector with less noise than was promised.",
+    plan={"noise": {"trust": "distributed"}, "aggregation": {"protocol": "plain"}},
+    noise={"trust": "client"},
+)
+tell(
+    "bad_noise_without_rounds",
+    "A plan with noise that does not say for how many rounds.",
+    "A promise about nothing.",
+    plan={"noise": {"rounds": 0}},
+    **NOISY,
+)
+tell(
+    "bad_noise_of_nobody",
+    "A plan that nobody adds noise to, with an epsilon.",
+    "A promise that nothing keeps.",
+    plan={"noise": {"epsilon": 1.0}},
+)
+tell(
+    "bad_noise_too_large",
+    "The server's noise is larger than anybody can draw.",
+    "A promise that nothing keeps.",
+    plan={"noise": {"noise_multiplier": 2e6}},
+    noise={"trust": "server"},
+)
+tell(
+    "bad_noise_small_shares",
+    "Shares of discrete Gaussian noise so small that their sum is far from one.",
+    "A guarantee that was derived from something else.",
+    plan={"noise": {"noise_multiplier": 0.25, "mechanism": "discrete-gaussian"}},
+    **NOISY,
+)
+tell(
+    "bad_noise_modulus",
+    "A modulus that has no room for the noise.",
+    "Sums wrap and say something else.",
+    change={"modulus_bits": 5},
+    **NOISY,
+)
+tell(
+    "bad_noise_round_beyond",
+    "A fourth round, where the noise is for three.",
+    "More is told than the plan says that all rounds tell.",
+    change={"round": 4},
+    **NOISY,
+)
+tell(
+    "bad_sampling_rate",
+    "All are asked, at a rate of a half.",
+    "A guarantee that counts on chance where there is none.",
+    plan={"sampling": {"rate": 0.5}},
+)
+tell(
+    "bad_public_weight",
+    "A public number to divide by, where the sum has its weight.",
+    "Two means of one sum.",
+    plan={"update": {"public_weight": 7}},
+)
+below(
+    "bad_policy_noise",
+    "Less noise than the client asks for.",
+    ASKED,
+    {"noise": {"noise_multiplier": 2.5}},
+    **NOISY,
+)
+below(
+    "bad_policy_noise_trust",
+    "The server's noise, where the client asks for its own.",
+    "The server leaves it out.",
+    {"noise": {"trust": "distributed"}},
+    noise={"trust": "server"},
+)
+below(
+    "bad_policy_noise_epsilon",
+    "All rounds together are to cost more than the client allows.",
+    ASKED,
+    {"noise": {"epsilon": 7.5}},
+    **NOISY,
+)
+below(
+    "bad_policy_noise_delta",
+    "A larger delta than the client allows.",
+    ASKED,
+    {"noise": {"delta": 1e-6}},
+    **LOUD,
+)
+below(
+    "bad_policy_noise_derived",
+    "The plan says what the client allows, and its noise gives less.",
+    "A figure that nothing stands behind.",
+    {"noise": {"epsilon": 0.5}},
+    noise={"epsilon": 0.5},
+)
+
+
+# ------------------------------------------------------------------ lies about the ledger
+
+
+def told_head(run, named, data):
+    attempt = run.attempt(ledger=named)
+    run.receive(attempt, VICTIM, attempt.invitation(VICTIM, ledger=data))
+
+
+@bad("The ledger's head is changed after it was signed.", "A row that nobody signed.", **NOISY)
+def bad_head_signature(run):
+    head = run.head(5, b"h" * 32)
+    told_head(run, head, encode(msgspec.structs.replace(head, number=6)))
+
+
+@bad(
+    "The head that comes is signed, and not the one that the plan names.",
+    "Clients of one round keep different heads, and nothing shows it.",
+    **NOISY,
+)
+def bad_head_other(run):
+    told_head(run, run.head(5, b"h" * 32), encode(run.head(5, b"i" * 32)))
+
+
+@bad("The plan names a head, and none comes.", "Nobody can hold it against the server.", **NOISY)
+def bad_head_missing(run):
+    told_head(run, run.head(5, b"h" * 32), b"")
+
+
+@bad("A head comes that the plan does not name.", "Bytes that nobody checks.", **NOISY)
+def bad_head_unnamed(run):
+    told_head(run, None, encode(run.head(5, ZERO)))
+
+
+@bad(
+    "A second head for one row of the ledger.",
+    "The ledger was rewritten: what was spent is taken back.",
+    **LOUD,
+)
+def bad_head_rewritten(run):
+    for number, head in ((1, b"h" * 32), (2, b"i" * 32)):
+        attempt = run.attempt(number, ledger=run.head(5, head))
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+
+
+@bad(
+    "Another operator signs for the ledger.",
+    "Two histories, each signed by somebody else: neither contradicts the other.",
+    **LOUD,
+)
+def bad_head_operator(run):
+    for number, operator in ((1, None), (2, SigningKey.from_seed(b"o" * 32))):
+        attempt = run.attempt(number, ledger=run.head(number, b"h" * 32, operator=operator))
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+
+
+# ------------------------------------------------------------------ a client's budget
+
+
+@bad(
+    "A second round, where the client's budget holds one.",
+    "The client's data tell more than it has allowed.",
+    budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
+    noise={"trust": "client"},
+    plan={"aggregation": {"protocol": "plain"}},
+)
+def bad_budget(run):
+    for number in (1, 2):
+        attempt = run.attempt(number)
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+        if number == 1:
+            run.contribute(attempt, VICTIM)
+
+
+@bad(
+    "A second attempt at a second round, which the client was not asked at before.",
+    "As with a first attempt: here the mark of the input refuses.",
+    budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
+    noise={"trust": "client"},
+    plan={"aggregation": {"protocol": "plain"}},
+)
+def bad_budget_at_the_mark(run):
+    for number in (1, 2):
+        attempt = run.attempt(number, attempt=number)
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+        run.contribute(attempt, VICTIM)
+
+
+@bad(
+    "A second run, where the client's budget holds one round.",
+    "Under another run id the budget begins anew.",
+    budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
+    noise={"trust": "client"},
+    plan={"aggregation": {"protocol": "plain"}},
+)
+def bad_budget_in_another_run(run):
+    for run_id in (b"run-of-16-bytes!", OTHER_RUN):
+        attempt = run.attempt(run_id=run_id)
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+        if run_id != OTHER_RUN:
+            run.contribute(attempt, VICTIM)
+
+
+tell(
+    "bad_budget_another_name",
+    "The data set under another name, for which the client has no budget.",
+    "Under another name the budget begins anew.",
+    plan={"dataset": {"id": "twos"}},
+    budget=BUDGET,
+    **LOUD,
+)
+tell(
+    "bad_budget_without_noise",
+    "An exact sum, of data that have a budget.",
+    "What an exact sum tells no budget holds.",
+    budget=BUDGET,
+)
+tell(
+    "bad_order_policy_before_budget",
+    "A plan below the policy, for data that have no budget.",
+    shows("the policy is checked before the budget"),
+    plan={"dataset": {"id": "twos"}},
+    budget=BUDGET,
+    policy={"aggregation": {"min_clients": 3}},
+    **LOUD,
+)
+
+
+@bad(
+    "Another ledger's head, and a directory that leaves the client out.",
+    shows("the head, which the message itself gives away, is checked before the directory"),
+    signed=True,
+    noise={},
+    unenrolled={VICTIM},
+)
+def bad_order_head_before_directory(run):
+    told_head(run, run.head(5, b"h" * 32), encode(run.head(5, b"i" * 32)))
+
+
+@bad(
+    "Another broadcast, and another ledger's head.",
+    shows("the broadcast is checked before the head"),
+    **NOISY,
+)
+def bad_order_broadcast_before_head(run):
+    attempt = run.attempt(ledger=run.head(5, b"h" * 32))
+    message = attempt.invitation(VICTIM, broadcast=b"another model", ledger=b"")
+    run.receive(attempt, VICTIM, message)
+
+
+@bad(
+    "A round that the budget does not hold, at an attempt that was begun.",
+    shows("the budget is asked before the store begins"),
+    budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
+    noise={"trust": "client"},
+    plan={"aggregation": {"protocol": "plain"}},
+)
+def bad_order_budget_before_store(run):
+    attempt = run.attempt()
+    run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+    run.contribute(attempt, VICTIM)
+    again = run.attempt()
+    run.receive(again, VICTIM, again.invitation(VICTIM))

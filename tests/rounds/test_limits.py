@@ -6,6 +6,7 @@ import pytest
 from fedprivacy.crypto import Suite
 from fedprivacy.crypto.directory import MAX_BYTES, MAX_ENTRIES, Directory
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.ledger import HEAD_LIMIT
 from fedprivacy.rounds import Envelope, Invitation
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
@@ -61,7 +62,7 @@ def test_an_envelope_has_room_for_its_body():
 
 def test_an_invitation_has_room_for_plan_and_place():
     place = Membership(MAX_COHORT - 1, "c" * 64, bytes(32), (bytes(32),) * DEPTH)
-    message = encode(Invitation(longest_plan(), place, b"", b""))
+    message = encode(Invitation(longest_plan(), place, b"", b"", bytes(HEAD_LIMIT)))
     assert decode(Invitation, message, limit=INVITATION_LIMIT).membership == place
     around = len(message) - 2 * blob_size(0)
     # Numbers take nine bytes at most, of which the plan's own take a few.
@@ -80,7 +81,7 @@ def test_a_longer_name_is_no_plan(where):
     )
     place = Membership(0, "c000", bytes(32), ())
     with pytest.raises(PeerError) as caught:
-        decode(Invitation, encode(Invitation(told, place, b"", b"")), limit=INVITATION_LIMIT)
+        decode(Invitation, encode(Invitation(told, place, b"", b"", b"")), limit=INVITATION_LIMIT)
     assert caught.value.reason is Reason.MALFORMED
 
 

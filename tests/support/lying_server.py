@@ -15,9 +15,9 @@ from fedprivacy.errors import PeerError, PolicyRefused
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundClient
-from fedprivacy.rounds.policy import AggregationFloor, Requirements
+from fedprivacy.rounds.policy import AggregationFloor, BudgetLimit, Requirements
 from fedprivacy.rounds.round_plan import RoundPlan
-from fedprivacy.rounds.rules import AggregationRules, DatasetRules, UpdateRules
+from fedprivacy.rounds.rules import AggregationRules, DatasetRules, NoiseRules, UpdateRules
 from fedprivacy.secagg import SERVER, Adversary, Cohort, Send
 from fedprivacy.secagg.masking import messages as m
 from fedprivacy.secagg.masking.keys import (
@@ -83,6 +83,9 @@ class Table:
     update: dict = field(default_factory=dict)
     floor: dict = field(default_factory=dict)
     require: dict = field(default_factory=dict)
+    noise: dict = field(default_factory=dict)
+    budget: dict = field(default_factory=dict)
+    """A client's own, by data set: epsilon and delta."""
     store: object = None
     """Makes a client's store."""
 
@@ -105,6 +108,7 @@ class Table:
             dataset=DatasetRules(id="data", unit="client"),
             aggregation=AggregationRules(**rules),
             update=UpdateRules(**{"clip": CLIP, "value_bits": 8, **self.update}),
+            noise=NoiseRules(**self.noise),
         )
         least = {
             "min_clients": rules["min_clients"],
@@ -113,8 +117,10 @@ class Table:
             **self.floor,
         }
         self.policy = ClientPolicy(
-            require=Requirements(aggregation=AggregationFloor(**least), **self.require)
+            require=Requirements(aggregation=AggregationFloor(**least), **self.require),
+            budget={name: BudgetLimit(**limit) for name, limit in self.budget.items()},
         )
+        self.operator = SigningKey.from_seed(self.rng.bytes(32))
         self.stores = {n: (self.store or (lambda _: ClientStore(":memory:")))(n) for n in everyone}
         for store in self.stores.values():
             store.pin_authority(self.authority.public)
@@ -156,6 +162,9 @@ class Table:
         )
         quorum = self.plan.quorum(n)
         chosen = {"threshold": quorum.threshold, "degree": quorum.degree}
+        if self.noise:
+            bits = self.plan.pipeline(LENGTH, n).modulus_bits(n)
+            chosen |= {"modulus_bits": bits}
         return msgspec.structs.replace(plan, **{"plan": self.plan} | chosen | changes)
 
     def script(self, plan=None, cohort=None, **named):
@@ -192,7 +201,15 @@ class Script:
     # ------------------------------------------------------------------ steps
 
     def invite(
-        self, to=None, *, plan=None, broadcast=None, directory=None, place=None, sender=SERVER
+        self,
+        to=None,
+        *,
+        plan=None,
+        broadcast=None,
+        directory=None,
+        place=None,
+        ledger=b"",
+        sender=SERVER,
     ):
         for name in self.cohort.members if to is None else to:
             if name not in self.table.stores:
@@ -201,7 +218,7 @@ class Script:
             data = directory if directory is not None else self._directory()
             sent = broadcast(name) if broadcast else BROADCAST
             self.admit(name)
-            message = encode(Invitation(offered, place or self.places[name], data, sent))
+            message = encode(Invitation(offered, place or self.places[name], data, sent, ledger))
             for body in self._hear(name, message, sender):
                 self.adverts[name] = body
             if self.clients[name].round_plan is not None:

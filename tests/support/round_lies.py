@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds import Invitation, Plan
 from fedprivacy.secagg import PROTOCOLS, SERVER, Adversary, Cohort
 from fedprivacy.wire import encode
@@ -23,6 +24,7 @@ CHANGES = {
     "threshold": st.integers(1, 9),
     "degree": st.sampled_from([0, 0, 2]),
     "modulus_bits": st.integers(1, 62),
+    "round": st.sampled_from([1, 4]),
     "committee_root": st.sampled_from([bytes(32)] * 3 + [b"c" * 32]),
     "ledger_head": st.sampled_from([bytes(32)] * 3 + [b"l" * 32]),
 }
@@ -43,13 +45,31 @@ RULES = {
         "clip": st.sampled_from([3.0, 3.0, 1e120, math.inf, 1e-120]),
         "value_bits": st.integers(2, 32),
         "weights": st.sampled_from(["uniform", "summed"]),
+        "public_weight": st.sampled_from([0, 0, 7]),
         "max_units_per_client": st.sampled_from([1, 3, (1 << 31) - 1]),
+        "max_clients_per_unit": st.sampled_from([1, 2, (1 << 31) - 1]),
+    },
+    "sampling": {
+        "scheme": st.sampled_from(["all", "all", "poisson"]),
+        "rate": st.sampled_from([1.0, 0.5]),
     },
     "dataset": {
         "unit": st.sampled_from(["client", "patient"]),
         "adjacency": st.sampled_from(["add-or-remove-one", "replace-one"]),
     },
 }
+NOISE = st.fixed_dictionaries(
+    {
+        "trust": st.sampled_from(["server", "distributed", "client"]),
+        "mechanism": st.sampled_from(["skellam", "discrete-gaussian"]),
+        "noise_multiplier": st.sampled_from([0.7, 4.0, 1e-3, 2e6, 0.0, math.inf])
+        | st.floats(1e-6, 1e6),
+        "epsilon": st.sampled_from([2.0, 2.0, 0.0, math.inf]),
+        "delta": st.sampled_from([1e-5, 1e-5, 0.0]),
+        "rounds": st.sampled_from([3, 3, 0]),
+    }
+)
+"""A `[noise]` as it is where there is noise; its parts one by one make no plan."""
 WANTED = {
     "aggregation": {
         "protocol": st.sampled_from([["plain", "secagg"], ["secagg"], []]),
@@ -68,6 +88,12 @@ WANTED = {
         "clip": st.sampled_from([0.0, 2.5, 3.0]),
         "value_bits": st.sampled_from([0, 2, 3]),
         "max_units_per_client": st.sampled_from([0, 2]),
+    },
+    "noise": {
+        "trust": st.sampled_from(reference.TRUSTS),
+        "noise_multiplier": st.sampled_from([0.0, 1.0]),
+        "epsilon": st.sampled_from([0.0, 1.0, 2.0]),
+        "delta": st.sampled_from([0.0, 1e-6, 1e-5]),
     },
 }
 
@@ -133,6 +159,7 @@ HONEST_INVITATION = {
     "pinned": True,
     "unread": None,
     "broadcast": b"a model's weights",
+    "ledger": b"",
     "before": "nothing",
     "sender": SERVER,
 }
@@ -163,6 +190,9 @@ LIES = {
     "pinned": st.just(False),
     "unread": st.sampled_from([b"", b"\x90"]),
     "broadcast": st.just(b"another"),
+    "ledger": st.sampled_from(
+        [b"\x90", encode(SignedHead.sign(AUTHORITY, bytes(16), 0, bytes(32)))]
+    ),
     "before": st.sampled_from(sorted(BEFORE)),
     "sender": st.just("c001"),
 }
@@ -188,8 +218,13 @@ def told_invitation(attempt, lies):
     plan = msgspec.structs.replace(plan, **told | lies["changes"])
     data = b"" if lies["curious"] else encode(directory)
     data = data if lies["unread"] is None else lies["unread"]
-    return encode(Invitation(plan, place, data, lies["broadcast"]))
+    return encode(Invitation(plan, place, data, lies["broadcast"], lies["ledger"]))
 
 
 IDENTITY = SigningKey.from_seed(b"i" * 32)
-ENTRY = {"client_id": "c000", "identity_seed": (b"i" * 32).hex()}
+ENTRY = {
+    "client_id": "c000",
+    "identity_seed": (b"i" * 32).hex(),
+    "budget": {},
+    "accounts": {"all_rounds": None, "holds": None},
+}

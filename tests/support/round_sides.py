@@ -16,11 +16,16 @@ import msgspec
 import numpy as np
 
 from fedprivacy.crypto import Directory, Identity, SigningKey
-from fedprivacy.errors import ConfigurationError, PeerError, PolicyRefused, Reason
-from fedprivacy.ledger import ClientStore
-from fedprivacy.randomness import InsecureTestRng
+from fedprivacy.errors import (
+    BudgetExhausted,
+    ConfigurationError,
+    PeerError,
+    PolicyRefused,
+    Reason,
+)
+from fedprivacy.ledger import ClientStore, SignedHead
 from fedprivacy.rounds import ClientPolicy, Plan, RoundClient, RoundPlan, RoundServer
-from fedprivacy.rounds.policy import Requirements
+from fedprivacy.rounds.policy import BudgetLimit, Requirements
 from fedprivacy.secagg import SERVER, Aborted, Cohort, Done, Persist, Send, SendChunk
 from fedprivacy.vector import Update
 
@@ -70,6 +75,7 @@ CALLS = {
 COMMITS = {
     "directory": ("epoch", "digest"),
     "begin": (),
+    "head": ("number",),
     "spent": (),
     "answered": ("survivors",),
     "receipt": (),
@@ -88,14 +94,17 @@ def read_vector(path):
     assert vector["name"] == path.stem
     only(vector["note"], *NOTES[path.stem.split("_")[0]])
     for client in vector["clients"]:
-        only(client, "client_id", "identity_seed", "authority", "policy")
+        only(client, "client_id", "identity_seed", "authority", "policy", "budget", "accounts")
+        only(client["accounts"], "all_rounds", "holds")
     for attempt in vector["attempts"]:
-        keys = ("round_plan", "cohort", "directory", "broadcast", "members", "derived")
-        only(attempt, *keys)
+        keys = ("round_plan", "cohort", "directory", "broadcast", "ledger", "noise")
+        only(attempt, *keys, "members", "derived")
+        only(attempt["noise"], "seed", "drawn")
         only(attempt["round_plan"], *reference.RoundPlan._fields)
         only(attempt["derived"], *DERIVED)
         for member in attempt["members"].values():
-            only(member, "rand", "encoding", "update")
+            only(member, "rand", "encoding", "noise", "update")
+            only(member["noise"], "seed", "drawn")
             only(member["update"], "values", "weight")
     for operation in vector["operations"]:
         read_operation(operation)
@@ -211,13 +220,10 @@ def verdict(act):
 
 
 class ScriptedRng:
-    """The bytes that a vector gives to one client of one attempt."""
+    """The bytes that a vector gives to one party of one attempt, by purpose."""
 
-    def __init__(self, member):
-        self._parts = {
-            "round-secrets": [member["rand"]],
-            "encoding": list(member["encoding"]),
-        }
+    def __init__(self, **parts):
+        self._parts = {purpose.replace("_", "-"): part for purpose, part in parts.items()}
 
     def child(self, purpose):
         return ScriptedBytes(self._parts[purpose])
@@ -253,8 +259,15 @@ class ToldStore:
         self.store.begin(*what, terms=terms)
         self._tell("begin")
 
-    def mark_spent(self, *what):
-        self.store.mark_spent(*what)
+    def check_affordable(self, charge):
+        self.store.check_affordable(charge)
+
+    def keep_head(self, head, *, operator):
+        self.store.keep_head(head, operator=operator)
+        self._tell("head", number=head.number)
+
+    def mark_spent(self, *what, **how):
+        self.store.mark_spent(*what, **how)
         self._tell("spent")
 
     def mark_answered(self, run_id, number, attempt, broadcast, survivors, floor):
@@ -316,6 +329,8 @@ def pulled(stream, store=None, server=None):
         for effect in stream:
             effects += drained(store)
             effects.append(in_words(effect, server))
+    except BudgetExhausted:
+        refused = refusal_json("BUDGET")
     except (PeerError, PolicyRefused, ConfigurationError) as error:
         refused = refusal_json(
             getattr(error, "reason", Reason.FAILED).name, getattr(error, "culprits", ())
@@ -353,9 +368,15 @@ class PackageClient:
         identity = Identity(
             entry["client_id"], SigningKey.from_seed(bytes.fromhex(entry["identity_seed"]))
         )
-        policy = ClientPolicy(require=msgspec.convert(entry["policy"], Requirements))
+        policy = ClientPolicy(
+            require=msgspec.convert(entry["policy"], Requirements),
+            budget=msgspec.convert(entry["budget"], dict[str, BudgetLimit]),
+        )
         self.store = store.recorder
-        self.client = RoundClient(policy, identity, self.store, rng=ScriptedRng(member))
+        # The noise's seed is drawn after those of the rounding.
+        seeds = [*member["encoding"], member["noise"]["seed"]]
+        rng = ScriptedRng(round_secrets=[member["rand"]], encoding=seeds)
+        self.client = RoundClient(policy, identity, self.store, rng=rng)
 
     def receive(self, sender, message):
         return pulled(self.client.receive(sender, message), self.store)
@@ -382,8 +403,11 @@ class PackageServer:
         data = bytes.fromhex(attempt["directory"])
         directory = Directory.decode(data) if data else None
         broadcast = bytes.fromhex(attempt["broadcast"])
-        rng = InsecureTestRng(b"no protocol of these vectors draws a graph")
-        self.server = RoundServer(plan, cohort, directory, broadcast, rng=rng)
+        # No protocol of these vectors draws a graph.
+        rng = ScriptedRng(noise=[attempt["noise"]["seed"]])
+        data = bytes.fromhex(attempt["ledger"])
+        head = SignedHead.decode(data) if data else None
+        self.server = RoundServer(plan, cohort, directory, broadcast, rng=rng, ledger=head)
 
     def invite(self, members):
         return pulled(self.server.invite(members))
@@ -469,12 +493,11 @@ def answered(answer):
 class ReferenceClient:
     def __init__(self, entry, store, member):
         self.client = reference.Client(
-            entry["client_id"],
-            policy=entry["policy"],
-            identity_seed=bytes.fromhex(entry["identity_seed"]),
+            entry,
             store=store.store,
             rand=bytes.fromhex(member["rand"]),
             encoding=[bytes.fromhex(seed) for seed in member["encoding"]],
+            noise=member["noise"]["drawn"],
         )
 
     def receive(self, sender, message):
@@ -498,8 +521,8 @@ class ReferenceServer:
             member._replace(path=reference.secagg.merkle_path(leaves, member.index))
             for member in bare
         ]
-        data, broadcast = (bytes.fromhex(attempt[k]) for k in ("directory", "broadcast"))
-        self.server = reference.Server(plan, places, data, broadcast)
+        told = (bytes.fromhex(attempt[k]) for k in ("directory", "broadcast", "ledger"))
+        self.server = reference.Server(plan, places, *told, attempt["noise"]["drawn"])
 
     def invite(self, members):
         return answered(self.server.invite(members))
