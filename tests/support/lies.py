@@ -3,6 +3,7 @@
 import lies_of_dealers
 import lies_of_inclusion
 import lies_of_members
+import lies_of_noise
 import lies_of_plans
 import lies_of_rings
 import lies_of_rounds
@@ -15,6 +16,7 @@ __all__ = [
     "lies_of_dealers",
     "lies_of_inclusion",
     "lies_of_members",
+    "lies_of_noise",
     "lies_of_plans",
     "lies_of_rings",
     "lies_of_rounds",

@@ -4,6 +4,7 @@ The clients are whole: policy, identity, store, directory. The server here share
 server's code; what it gathers it unmasks by itself, from whatever secrets it got hold of.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,13 +12,25 @@ import numpy as np
 
 from fedprivacy.arithmetic import PackedSum, pack, reconstruct, share_from_bytes
 from fedprivacy.crypto import Directory, Identity, KeyPair, SigningKey
-from fedprivacy.errors import PeerError, PolicyRefused
+from fedprivacy.errors import (
+    BudgetExhausted,
+    ConfigurationError,
+    PeerError,
+    PolicyRefused,
+    Reason,
+)
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundClient
 from fedprivacy.rounds.policy import AggregationFloor, BudgetLimit, Requirements
 from fedprivacy.rounds.round_plan import RoundPlan
-from fedprivacy.rounds.rules import AggregationRules, DatasetRules, NoiseRules, UpdateRules
+from fedprivacy.rounds.rules import (
+    AggregationRules,
+    DatasetRules,
+    NoiseRules,
+    SamplingRules,
+    UpdateRules,
+)
 from fedprivacy.secagg import SERVER, Adversary, Cohort, Send
 from fedprivacy.secagg.masking import messages as m
 from fedprivacy.secagg.masking.keys import (
@@ -31,7 +44,7 @@ from fedprivacy.secagg.masking.keys import (
 from fedprivacy.secagg.masking.masks import Term, add_terms
 from fedprivacy.secagg.plain import PlainInput
 from fedprivacy.secagg.uploads import MaskedChunk, Uploads
-from fedprivacy.vector import Update
+from fedprivacy.vector import Update, Weights
 from fedprivacy.wire import decode, encode
 
 BODIES = (
@@ -84,6 +97,7 @@ class Table:
     floor: dict = field(default_factory=dict)
     require: dict = field(default_factory=dict)
     noise: dict = field(default_factory=dict)
+    sampling: dict = field(default_factory=dict)
     budget: dict = field(default_factory=dict)
     """A client's own, by data set: epsilon and delta."""
     store: object = None
@@ -109,6 +123,7 @@ class Table:
             aggregation=AggregationRules(**rules),
             update=UpdateRules(**{"clip": CLIP, "value_bits": 8, **self.update}),
             noise=NoiseRules(**self.noise),
+            sampling=SamplingRules(**self.sampling),
         )
         least = {
             "min_clients": rules["min_clients"],
@@ -150,6 +165,7 @@ class Table:
             msgspec.structs.replace(
                 self.plan,
                 aggregation=msgspec.structs.replace(rules, **EASY),
+                noise=NoiseRules(),
             ),
             cohort,
             run_id=run,
@@ -162,9 +178,8 @@ class Table:
         )
         quorum = self.plan.quorum(n)
         chosen = {"threshold": quorum.threshold, "degree": quorum.degree}
-        if self.noise:
-            bits = self.plan.pipeline(LENGTH, n).modulus_bits(n)
-            chosen |= {"modulus_bits": bits}
+        with contextlib.suppress(ConfigurationError):  # nothing follows from some lies
+            chosen["modulus_bits"] = self.plan.pipeline(LENGTH, n).modulus_bits(n)
         return msgspec.structs.replace(plan, **{"plan": self.plan} | chosen | changes)
 
     def script(self, plan=None, cohort=None, **named):
@@ -172,8 +187,9 @@ class Table:
         return Script(self, plan or self.freeze(cohort, **named), cohort)
 
     def exact(self, members):
-        """The sum of these clients' vectors, the number of clients last."""
-        return [*sum(self.vectors[n] for n in members).tolist(), len(members)]
+        """The sum of these clients' vectors; where it is summed, the number of clients last."""
+        total = sum(self.vectors[n] for n in members).tolist()
+        return [*total, len(members)] if self.plan.update.weights is Weights.SUMMED else total
 
     def told(self, *, won=False, exact=False):
         return Told(self.refusals, won=bool(won), exact=bool(exact))
@@ -428,6 +444,8 @@ class Script:
                         bodies.append(decode(BODIES, envelope.body, limit=1 << 20))
         except (PeerError, PolicyRefused) as error:
             self.table.refusals.append((name, error.reason))
+        except BudgetExhausted:
+            self.table.refusals.append((name, Reason.BUDGET))
         return bodies
 
 
