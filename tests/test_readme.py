@@ -59,7 +59,7 @@ def test_every_shell_example_runs(readme, user):
 
 def test_every_python_example_runs(readme, user):
     examples = blocks(readme, "python")
-    assert len(examples) == 1
+    assert len(examples) == 2
     for example in examples:
         done = user(sys.executable, "-c", example)
         assert (done.returncode, done.stderr) == (0, "")
