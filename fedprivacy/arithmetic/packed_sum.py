@@ -96,7 +96,9 @@ class _Lanes:
         """The top bit of each value in a block of runs."""
         self._rest = ~self._tops
         # Room for what is made on the way: fresh memory would cost as much.
-        self._scratch = np.empty((2, len(self._tops)), dtype=np.uint64)
+        self._low = np.empty(len(self._tops), dtype=np.uint64)
+        self._added = np.empty(len(self._tops), dtype=np.uint64)
+        self._carry = np.empty(len(self._tops), dtype=np.bool_)
 
     def add(self, total: _Words, more: _Words) -> None:
         """Add in place; both begin with a run and end with one, or with the vector."""
@@ -107,12 +109,14 @@ class _Lanes:
     def _add_block(self, total: _Words, more: _Words) -> None:
         count = len(total)
         tops, rest = self._tops[:count], self._rest[:count]
-        low, added = self._scratch[0, :count], self._scratch[1, :count]
+        low, added, carry = self._low[:count], self._added[:count], self._carry[:count]
+        added[:] = more  # which may lie at any address: sums of such words are slow
         np.bitwise_and(total, rest, out=low)
-        np.bitwise_and(more, rest, out=added)
-        added += low
-        carry = added < low  # out of a word, into the value that goes on in the next one
-        added[1:] += carry[:-1]
-        total ^= more
+        total ^= added
         total &= tops
+        added &= rest
+        added += low
+        # Out of a word, into the value that goes on in the next one.
+        np.less(added, low, out=carry)
+        added[1:] += carry[:-1]
         total ^= added
