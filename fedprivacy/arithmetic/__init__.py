@@ -4,6 +4,7 @@ from fedprivacy.arithmetic.packed_sum import PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
 from fedprivacy.arithmetic.residues import (
     MAX_BITS,
+    Residues,
     from_residues,
     modulus_bits,
     to_residues,
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_BITS",
     "PRIME",
     "PackedSum",
+    "Residues",
     "combine",
     "from_residues",
     "lagrange_at_zero",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.arithmetic.packing import WHOLE, packed_size, unpack
-from fedprivacy.arithmetic.residues import check_bits, from_residues
+from fedprivacy.arithmetic.residues import check_bits, from_residues, word_dtype
 
 __all__ = ["RUN_VALUES", "PackedSum"]
 
@@ -34,7 +34,10 @@ class PackedSum:
         check_bits(bits)
         self.bits = bits
         self._length = length
-        self._words: _Words = np.zeros(-(-length * bits // 64), dtype="<u8")
+        count, unpacked = -(-length * bits // 64), length * word_dtype(bits).itemsize
+        # Packed at the end of what the sums take in words: no more than the end is touched.
+        self._room: _Words = np.zeros(max(count, -(-unpacked // 8)), dtype="<u8")
+        self._words = self._room[len(self._room) - count :]
         self._lanes = _Lanes(bits)
 
     def __len__(self) -> int:
@@ -57,10 +60,13 @@ class PackedSum:
         """The packed sums of a slice from a multiple of `RUN_VALUES` to another, or to the end."""
         return self._bytes(part.start, part.stop).tobytes()
 
-    def replace(self, start: int, data: bytes) -> None:
-        """Put packed values in the place of the sums from `start` on, as in `packed`."""
-        stop = start + len(data) * 8 // self.bits
-        self._bytes(start, min(stop, self._length))[:] = np.frombuffer(data, dtype=np.uint8)
+    def words(self) -> NDArray[Any]:
+        """`(length,)` words of `word_dtype(bits)` to write the sums to, in the same memory.
+
+        What is written from the front up to a multiple of `RUN_VALUES` overwrites no packed sum
+        behind it; what is packed before it is lost.
+        """
+        return self._room.view(word_dtype(self.bits))[: self._length]
 
     def _bytes(self, start: int, stop: int) -> NDArray[np.uint8]:
         first = start // RUN_VALUES * self.bits * 8

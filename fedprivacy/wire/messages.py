@@ -49,7 +49,9 @@ def blob_size(count: int) -> int:
 
 def _blob_head(count: int) -> bytes:
     """What stands before `count` bytes: MessagePack's bin 8, bin 16 and bin 32."""
-    width, kind = (1, b"\xc4") if count < 1 << 8 else (2, b"\xc5") if count < 1 << 16 else (4, b"\xc6")
+    width, kind = (
+        (1, b"\xc4") if count < 1 << 8 else (2, b"\xc5") if count < 1 << 16 else (4, b"\xc6")
+    )
     return kind + count.to_bytes(width, "big")
 
 
