@@ -15,6 +15,7 @@ __all__ = ["RUN_VALUES", "PackedSum"]
 RUN_VALUES = 64
 """Values after which a packed vector of any width is at the end of a 64-bit word."""
 
+_PAGE = 1 << 21  # bytes of the largest pages that numpy asks for
 _BLOCK_RUNS = 1024  # runs at a time: some words of each operand stay in the cache
 
 _Words = NDArray[np.uint64]
@@ -34,10 +35,7 @@ class PackedSum:
         check_bits(bits)
         self.bits = bits
         self._length = length
-        count, unpacked = -(-length * bits // 64), length * word_dtype(bits).itemsize
-        # Packed at the end of what the sums take in words: no more than the end is touched.
-        self._room: _Words = np.zeros(max(count, -(-unpacked // 8)), dtype="<u8")
-        self._words = self._room[len(self._room) - count :]
+        self._room, self._words = _room(length, bits)
         self._lanes = _Lanes(bits)
 
     def __len__(self) -> int:
@@ -90,6 +88,21 @@ class PackedSum:
 
     def __repr__(self) -> str:
         return f"PackedSum({self._length} values mod 2**{self.bits})"
+
+
+def _room(length: int, bits: int) -> tuple[_Words, _Words]:
+    """Zeroed memory for the sums in words of their own, and that of the packed ones at its end.
+
+    What lies before the packed sums is not touched, and takes no memory, until words are written.
+    """
+    packed, unpacked = -(-length * bits // 64), -(-length * word_dtype(bits).itemsize // 8)
+    before = max(unpacked - packed, 0)
+    spare = _PAGE // 8 if packed > _PAGE // 8 else 0
+    room: _Words = np.zeros(before + packed + spare, dtype="<u8")
+    if spare:
+        # A page of which a part is touched takes memory whole: the packed sums begin with one.
+        before += -(room.ctypes.data + 8 * before) % _PAGE // 8
+    return room, room[before : before + packed]
 
 
 class _Lanes:
