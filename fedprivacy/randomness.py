@@ -91,8 +91,7 @@ class Keystream:
             # With a nonce of zeros GCM encrypts under the counters from 2 on (NIST SP 800-38D,
             # 7.1). Where processors have vector AES, OpenSSL uses it for GCM and not for CTR; the
             # tag is never asked for.
-            counters = bytes(16) + (1).to_bytes(16, "big")
-            self._first = Cipher(aes, modes.ECB()).encryptor().update(counters)
+            self._first = Cipher(aes, modes.CTR(bytes(16))).encryptor().update(bytes(32))
             self._encryptor = Cipher(aes, modes.GCM(bytes(12))).encryptor()
 
     def read(self, count: int) -> bytes:

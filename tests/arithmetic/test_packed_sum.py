@@ -82,3 +82,16 @@ def test_sums_are_unpacked_from_the_front_in_their_own_memory(bits, runs):
         words[part] = total.residues(part.start, part.stop)
     assert np.array_equal(Residues(words, bits), from_residues(vector, bits))
     assert "values mod 2**" in repr(total)
+
+
+def test_long_sums_are_unpacked_in_their_own_memory():
+    """Long enough that the packed sums begin with a page of their own."""
+    length, bits, step = 800_011, 26, 1 << 16
+    vector = uniform(length, bits, 2)
+    total = PackedSum(length, bits)
+    total.add_packed(0, pack(vector, bits))
+    words = total.words()
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        words[start:stop] = total.residues(start, stop)
+    assert np.array_equal(Residues(words, bits), from_residues(vector, bits))
