@@ -38,7 +38,7 @@ CHUNK_VALUES = 1 << 16
 MAX_CHUNK_BYTES = packed_size(CHUNK_VALUES, 64)
 Check = Annotated[bytes, Meta(min_length=CHECKSUM_BYTES, max_length=CHECKSUM_BYTES)]
 
-_LEAST_MEMORY = 1 << 20  # bytes of unfinished uploads that are kept in memory whatever the sum
+_LEAST_MEMORY = 1 << 22  # bytes of unfinished uploads that are kept in memory whatever the sum
 
 
 class MaskedChunk(Message, frozen=True, tag="masked-chunk"):
@@ -96,8 +96,8 @@ class PackedUpload:
 class Uploads:
     """The server's side: the sum of the uploads that are complete, and the others apart.
 
-    `total` is kept packed. Unfinished uploads take at most as much memory again, whatever their
-    number; what is beyond that lies in one file without a name.
+    `total` is kept packed. Unfinished uploads take at most as much memory again, or 4 MiB, whatever
+    their number; what is beyond that lies in one file without a name.
     """
 
     def __init__(self, plan: SumPlan) -> None:
