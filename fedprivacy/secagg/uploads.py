@@ -108,7 +108,7 @@ class Uploads:
         self._in_memory = 0
         one_sum = packed_size(plan.length, plan.modulus_bits)
         # A little less than the sum, for what is under way.
-        self._room = max(one_sum - one_sum // 16, _LEAST_MEMORY)
+        self._room = max(one_sum - one_sum // 10, _LEAST_MEMORY)
 
     def take(self, index: int, chunk: MaskedChunk) -> None:
         """Keep a member's next chunk.
