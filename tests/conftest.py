@@ -1,8 +1,8 @@
 """What every test may ask for, and how hard hypothesis tries.
 
-`HYPOTHESIS_PROFILE` chooses: `default` (100 examples a property) or `nightly` (10,000). A test that
-feeds hostile bytes to a decoder wears `@settings.get_profile("fuzz")`: 500 examples, and as many as
-the others at night.
+`HYPOTHESIS_PROFILE` chooses: `default` (100 examples a property) or `nightly` (1,000). A test that
+feeds hostile bytes to a decoder wears `@settings.get_profile("fuzz")`: 500 examples, and 10,000 at
+night.
 """
 
 import os
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import settings
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
-NIGHTLY_EXAMPLES = 10_000
+NIGHTLY_EXAMPLES, NIGHTLY_FUZZ = 1_000, 10_000
 
 settings.register_profile("default", max_examples=100, deadline=None)
 settings.register_profile("nightly", max_examples=NIGHTLY_EXAMPLES, deadline=None)
 settings.register_profile(
-    "fuzz", max_examples=NIGHTLY_EXAMPLES if PROFILE == "nightly" else 500, deadline=None
+    "fuzz", max_examples=NIGHTLY_FUZZ if PROFILE == "nightly" else 500, deadline=None
 )
 settings.load_profile(PROFILE)
 
