@@ -96,9 +96,7 @@ def refusals_in(vector):
                 yield effect["aborted"]["reason"]
 
 
-HONEST_ENDS = {"TOO_FEW"} | {
-    name for name in reference.REASONS if name.startswith("POLICY_")
-}
+HONEST_ENDS = {"TOO_FEW"} | {name for name in reference.REASONS if name.startswith("POLICY_")}
 
 
 def test_each_lie_is_told_to_someone_who_notices():

@@ -39,7 +39,6 @@ attempts = {attempts}
 clip = 3.0          # with three bits, scale 1
 value_bits = 3
 weights = "{weights}"
-max_clients_per_unit = {max_clients_per_unit}
 """
 NOISE = """
 [noise]
@@ -98,9 +97,8 @@ def make_plan(
             dropout=dropout,
             attempts=attempts,
             weights=weights,
-            max_clients_per_unit=max_clients_per_unit,
         )
-        + noise
+        + f"max_clients_per_unit = {max_clients_per_unit}\n{noise}"
     )
 
 
