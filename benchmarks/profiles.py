@@ -52,7 +52,7 @@ class Watch:
         while True:
             for name, effects in said.items():
                 for effect in (e for e in effects if isinstance(e, Send)):
-                    self._sent(SERVER, self._server.receive(name, effect.message))
+                    self._of(SERVER, self._server.receive, name, effect.message)
             asked = self._sent(SERVER, self._server.advance())
             for effect in asked:
                 if isinstance(effect, Aborted):

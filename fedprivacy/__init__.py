@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Reason,
         RoundAborted,
     )
+    from fedprivacy.ledger.budget_ledger import BudgetLedger
     from fedprivacy.ledger.client_store import ClientStore
     from fedprivacy.rounds import ClientPolicy, Guarantee, Plan, RoundPlan, RunRecord
     from fedprivacy.secagg import Plain, SecAgg, SecAggPlus
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BudgetExhausted",
+    "BudgetLedger",
     "ClientPolicy",
     "ClientStore",
     "Clip",
@@ -85,6 +87,7 @@ _ROOMS = {
         "Reason",
         "RoundAborted",
     ),
+    "fedprivacy.ledger.budget_ledger": ("BudgetLedger",),
     "fedprivacy.ledger.client_store": ("ClientStore",),
     "fedprivacy.rounds": ("ClientPolicy", "Guarantee", "Plan", "RoundPlan", "RunRecord"),
     "fedprivacy.secagg": ("Plain", "SecAgg", "SecAggPlus"),

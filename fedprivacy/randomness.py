@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["SEED_BYTES", "InsecureTestRng", "Keystream", "Rng", "SystemRng", "uniform_below"]
 
 SEED_BYTES = 32
-_CHUNK = 1 << 16  # bytes of zeros encrypted at a time: fits the L2 cache beside its output
+_CHUNK = 1 << 18  # bytes of zeros encrypted at a time: fits the L2 cache beside its output
 _ZEROS = bytes(_CHUNK)
 
 
@@ -70,8 +70,8 @@ class InsecureTestRng:
 class Keystream:
     """The AES-256-CTR keystream of a 32-byte key: the encryption of zeros, counter from zero.
 
-    A key must be used for one stream only. Source: NIST SP 800-38A, 6.5; the generator of
-    Bonawitz et al., CCS 2017, section 3 ("PRG").
+    A key must be used for one stream only, of less than 2**36 bytes. Source: NIST SP 800-38A, 6.5;
+    the generator of Bonawitz et al., CCS 2017, section 3 ("PRG").
     """
 
     def __init__(self, key: bytes, start: int = 0) -> None:
@@ -81,8 +81,18 @@ class Keystream:
         block, inside = divmod(start, 16)
         if inside or start < 0:
             raise ValueError(f"a keystream cannot start at byte {start}: at multiples of 16")
-        counter = block.to_bytes(16, "big")
-        self._encryptor: Any = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
+        self._first = b""
+        """What is given before the encryptor's output."""
+        self._encryptor: Any
+        aes = algorithms.AES(key)
+        if block:
+            self._encryptor = Cipher(aes, modes.CTR(block.to_bytes(16, "big"))).encryptor()
+        else:
+            # With a nonce of zeros GCM encrypts under the counters from 2 on (NIST SP 800-38D,
+            # 7.1). Where processors have vector AES, OpenSSL uses it for GCM and not for CTR; the
+            # tag is never asked for.
+            self._first = Cipher(aes, modes.CTR(bytes(16))).encryptor().update(bytes(32))
+            self._encryptor = Cipher(aes, modes.GCM(bytes(12))).encryptor()
 
     def read(self, count: int) -> bytes:
         """The next `count` bytes."""
@@ -93,9 +103,12 @@ class Keystream:
     def fill(self, out: bytearray | memoryview | NDArray[Any]) -> None:
         """Overwrite a contiguous buffer with the next bytes of the stream, without a copy."""
         view = memoryview(out).cast("B")  # type: ignore[arg-type]  # numpy's stubs lack the buffer
-        for start in range(0, len(view), _CHUNK):
+        first = self._first[: len(view)]
+        view[: len(first)] = first
+        self._first = self._first[len(first) :]
+        for start in range(len(first), len(view), _CHUNK):
             part = view[start : start + _CHUNK]
-            # AES-CTR is a stream: OpenSSL writes exactly as many bytes as it reads.
+            # Both modes are streams: OpenSSL writes exactly as many bytes as it reads.
             self._encryptor.update_into(_ZEROS[: len(part)] if len(part) < _CHUNK else _ZEROS, part)
 
     def __repr__(self) -> str:

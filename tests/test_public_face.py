@@ -12,6 +12,7 @@ import fedprivacy
 
 SNAPSHOT = [
     "BudgetExhausted",
+    "BudgetLedger",
     "ClientPolicy",
     "ClientStore",
     "Clip",

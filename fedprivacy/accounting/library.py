@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedprivacy.errors import MissingExtra
-
 __all__ = ["library"]
 
 
 def library() -> Any:
     """dp_accounting, imported when it is first needed: with what it needs, that takes a second."""
-    try:
-        import dp_accounting  # type: ignore[import-untyped]  # it ships no types
-    except ImportError:
-        raise MissingExtra("budget", "accounting for privacy") from None
+    import dp_accounting
+
     return dp_accounting

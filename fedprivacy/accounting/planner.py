@@ -197,8 +197,11 @@ def _last_within(cost: Callable[[int], float], epsilon: float, low: int, high: i
     left, right = (cost(low) if low else 0.0), cost(high)
     near = 1
     while high - low > 1:
-        slope = (right - left) / (high - low)
-        guess = low + int((epsilon - left) / slope) if 0 < slope < math.inf else (low + high) // 2
+        # Where a straight line would cross, and on either side of it, wider each time.
+        guess = (low + high) // 2
+        if left < right < math.inf:
+            guess = low + int((epsilon - left) / (right - left) * (high - low))
+            guess = min(max(guess, low + 1), high - 1)
         for probe in (guess, guess - near, guess + near):
             if not low < probe < high:
                 continue
@@ -208,13 +211,6 @@ def _last_within(cost: Callable[[int], float], epsilon: float, low: int, high: i
             else:
                 high, right = probe, found
         near *= 4
-        if high - low > 1 and not low < guess < high:
-            middle = (low + high) // 2
-            found = cost(middle)
-            if found <= epsilon:
-                low, left = middle, found
-            else:
-                high, right = middle, found
     return low
 
 

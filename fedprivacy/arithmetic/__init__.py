@@ -5,6 +5,7 @@ from fedprivacy.arithmetic.packed_sum import PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
 from fedprivacy.arithmetic.residues import (
     MAX_BITS,
+    Residues,
     from_residues,
     modulus_bits,
     to_residues,
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_BITS",
     "PRIME",
     "PackedSum",
+    "Residues",
     "combine",
     "from_residues",
     "hadamard_inflation",

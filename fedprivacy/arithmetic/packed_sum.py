@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.arithmetic.packing import WHOLE, packed_size, unpack
-from fedprivacy.arithmetic.residues import check_bits, from_residues
+from fedprivacy.arithmetic.residues import check_bits, from_residues, word_dtype
 
 __all__ = ["RUN_VALUES", "PackedSum"]
 
 RUN_VALUES = 64
 """Values after which a packed vector of any width is at the end of a 64-bit word."""
 
+_PAGE = 1 << 21  # bytes of the largest pages that numpy asks for
 _BLOCK_RUNS = 1024  # runs at a time: some words of each operand stay in the cache
 
 _Words = NDArray[np.uint64]
@@ -34,7 +35,7 @@ class PackedSum:
         check_bits(bits)
         self.bits = bits
         self._length = length
-        self._words: _Words = np.zeros(-(-length * bits // 64), dtype="<u8")
+        self._room, self._words = _room(length, bits)
         self._lanes = _Lanes(bits)
 
     def __len__(self) -> int:
@@ -57,10 +58,13 @@ class PackedSum:
         """The packed sums of a slice from a multiple of `RUN_VALUES` to another, or to the end."""
         return self._bytes(part.start, part.stop).tobytes()
 
-    def replace(self, start: int, data: bytes) -> None:
-        """Put packed values in the place of the sums from `start` on, as in `packed`."""
-        stop = start + len(data) * 8 // self.bits
-        self._bytes(start, min(stop, self._length))[:] = np.frombuffer(data, dtype=np.uint8)
+    def words(self) -> NDArray[Any]:
+        """`(length,)` words of `word_dtype(bits)` to write the sums to, in the same memory.
+
+        What is written from the front up to a multiple of `RUN_VALUES` overwrites no packed sum
+        behind it; what is packed before it is lost.
+        """
+        return self._room.view(word_dtype(self.bits))[: self._length]
 
     def _bytes(self, start: int, stop: int) -> NDArray[np.uint8]:
         first = start // RUN_VALUES * self.bits * 8
@@ -86,6 +90,21 @@ class PackedSum:
         return f"PackedSum({self._length} values mod 2**{self.bits})"
 
 
+def _room(length: int, bits: int) -> tuple[_Words, _Words]:
+    """Zeroed memory for the sums in words of their own, and that of the packed ones at its end.
+
+    What lies before the packed sums is not touched, and takes no memory, until words are written.
+    """
+    packed, unpacked = -(-length * bits // 64), -(-length * word_dtype(bits).itemsize // 8)
+    before = max(unpacked - packed, 0)
+    spare = _PAGE // 8 if packed > _PAGE // 8 else 0
+    room: _Words = np.zeros(before + packed + spare, dtype="<u8")
+    if spare:
+        # A page of which a part is touched takes memory whole: the packed sums begin with one.
+        before += -(room.ctypes.data + 8 * before) % _PAGE // 8
+    return room, room[before : before + packed]
+
+
 class _Lanes:
     """Adds words of packed values to others."""
 
@@ -96,7 +115,9 @@ class _Lanes:
         """The top bit of each value in a block of runs."""
         self._rest = ~self._tops
         # Room for what is made on the way: fresh memory would cost as much.
-        self._scratch = np.empty((2, len(self._tops)), dtype=np.uint64)
+        self._low = np.empty(len(self._tops), dtype=np.uint64)
+        self._added = np.empty(len(self._tops), dtype=np.uint64)
+        self._carry = np.empty(len(self._tops), dtype=np.bool_)
 
     def add(self, total: _Words, more: _Words) -> None:
         """Add in place; both begin with a run and end with one, or with the vector."""
@@ -107,12 +128,14 @@ class _Lanes:
     def _add_block(self, total: _Words, more: _Words) -> None:
         count = len(total)
         tops, rest = self._tops[:count], self._rest[:count]
-        low, added = self._scratch[0, :count], self._scratch[1, :count]
+        low, added, carry = self._low[:count], self._added[:count], self._carry[:count]
+        added[:] = more  # which may lie at any address: sums of such words are slow
         np.bitwise_and(total, rest, out=low)
-        np.bitwise_and(more, rest, out=added)
-        added += low
-        carry = added < low  # out of a word, into the value that goes on in the next one
-        added[1:] += carry[:-1]
-        total ^= more
+        total ^= added
         total &= tops
+        added &= rest
+        added += low
+        # Out of a word, into the value that goes on in the next one.
+        np.less(added, low, out=carry)
+        added[1:] += carry[:-1]
         total ^= added

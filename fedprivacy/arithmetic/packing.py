@@ -65,10 +65,10 @@ class _Layout(NamedTuple):
                 found[word + 1].append((item, shift - 64))
         return found
 
-    def column(self, buffer: NDArray[np.uint8], word: int) -> _Words:
-        """Word `word` of every row, in a buffer with a spare word at its end; unaligned."""
+    def column(self, buffer: NDArray[np.uint8], byte: int) -> _Words:
+        """The word at `byte` of every row, in a buffer with a spare word at its end; unaligned."""
         rows = (len(buffer) - _WORD) // self.row_bytes
-        return np.ndarray((rows,), "<u8", buffer, word * _WORD, (self.row_bytes,))
+        return np.ndarray((rows,), "<u8", buffer, byte, (self.row_bytes,))
 
 
 def pack(values: NDArray[np.unsignedinteger[Any]], bits: int) -> bytes:
@@ -117,7 +117,7 @@ def _pack_rows(items: _Words, buffer: NDArray[np.uint8], layout: _Layout) -> Non
         value = _shifted(items[:, item], shift)
         for item, shift in others:
             value |= _shifted(items[:, item], shift)
-        layout.column(buffer, word)[:] = value
+        layout.column(buffer, word * _WORD)[:] = value
 
 
 def _shifted(column: _Words, shift: int) -> _Words:
@@ -155,15 +155,13 @@ def _unpack_rows(raw: NDArray[np.uint8], bits: int, layout: _Layout) -> NDArray[
     buffer = np.zeros(rows * layout.row_bytes + _WORD, dtype=np.uint8)
     buffer[: len(raw)] = raw
     items = np.empty((rows, layout.items), dtype=np.uint64)
-    filled: set[int] = set()
-    for word, parts in enumerate(layout.parts()):
-        column = layout.column(buffer, word).copy()
-        for item, shift in parts:
-            if item in filled:
-                items[:, item] |= _shifted(column, -shift)
-            else:
-                items[:, item] = _shifted(column, -shift)
-            filled.add(item)
+    for item in range(layout.items):
+        byte, shift = divmod(item * layout.item_bits, 8)
+        column = layout.column(buffer, byte).copy()
+        column >>= np.uint64(shift)
+        if shift + layout.item_bits > 64:
+            column |= layout.column(buffer, byte + _WORD) << np.uint64(64 - shift)
+        items[:, item] = column
     if bits > 32:
         items &= np.uint64((1 << bits) - 1)
         return items.reshape(-1)

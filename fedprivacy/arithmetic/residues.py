@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_BITS", "check_bits", "from_residues", "modulus_bits", "to_residues", "word_dtype"]
+__all__ = [
+    "MAX_BITS",
+    "Residues",
+    "check_bits",
+    "from_residues",
+    "modulus_bits",
+    "to_residues",
+    "word_dtype",
+]
 
 MAX_BITS = 62
 """The widest modulus: a sum of two residues still fits a signed 64-bit word."""
@@ -65,3 +73,23 @@ def from_residues(residues: NDArray[np.unsignedinteger[Any]], bits: int) -> NDAr
     values = np.left_shift(residues, np.uint64(shift), dtype=np.uint64).view(np.int64)
     values >>= shift
     return values
+
+
+class Residues:
+    """Words whose bits above 2**bits do not count, read like an array of int64 around zero."""
+
+    def __init__(self, words: NDArray[Any], bits: int) -> None:
+        self._words = words
+        self._bits = bits
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __getitem__(self, part: slice) -> NDArray[np.int64]:
+        return from_residues(self._words[part], self._bits)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return self[:].astype(np.int64 if dtype is None else dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"Residues({len(self)} values mod 2**{self._bits})"

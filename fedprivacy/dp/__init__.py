@@ -1,7 +1,7 @@
 """The stages with privacy meaning."""
 
 from fedprivacy.dp.adaptive import CountWithin, GeometricClip, count_ratio, vector_multiplier
-from fedprivacy.dp.clipping import Clip
+from fedprivacy.dp.clipping import Clip, NonFinite
 from fedprivacy.dp.noise import DiscreteGaussian, Skellam, event_of
 from fedprivacy.dp.perunit import PerUnit
 
@@ -10,6 +10,7 @@ __all__ = [
     "CountWithin",
     "DiscreteGaussian",
     "GeometricClip",
+    "NonFinite",
     "PerUnit",
     "Skellam",
     "count_ratio",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +16,18 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
 from fedprivacy.vector import BLOCK_VALUES, Repeatable, Update, VectorSpec
 
-__all__ = ["Clip", "squared_norms"]
+__all__ = ["Clip", "NonFinite", "squared_norms"]
 
 _LEAST, _MOST = 1e-100, 1e100  # far enough inside float64 that squares near the norm are exact
+
+
+class NonFinite(enum.Enum):
+    """What becomes of a vector with a NaN or an infinity in it."""
+
+    REFUSED = "refused"
+    """An error on the client's own side."""
+    ZERO = "zero"
+    """It counts as zero: with noise, a refusal would show that somebody's data is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +39,13 @@ class Clip:
     | norm below `norm` by more than float64 rounding | unchanged |
     | zero | zero |
     | longer, up to the largest float64 | same direction, norm just under `norm` |
-    | a NaN or infinity | `ConfigurationError` naming the coordinate |
+    | a NaN or infinity | `ConfigurationError` naming the coordinate; zero with `NonFinite.ZERO` |
 
     The norm holds over the real numbers, and so however it is summed in float64.
     """
 
     norm: float
+    non_finite: NonFinite = NonFinite.REFUSED
 
     def __post_init__(self) -> None:
         if isinstance(self.norm, bool) or not isinstance(self.norm, int | float):
@@ -53,8 +64,12 @@ class Clip:
         return dataclasses.replace(spec, bound=min(spec.bound, self.norm), l2=l2)
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        spec.check(update.values)
-        values = np.asarray(update.values)
+        if self.non_finite is NonFinite.REFUSED:
+            spec.check(update.values)
+            values = np.asarray(update.values)
+        else:
+            spec.check_shape(update.values)
+            values = _zeroed(np.asarray(update.values))
         # With u = 2**-53 and n coordinates, a norm summed in float64, in any order, is off by a
         # factor within 1 +- (n/2 + 2) u, and the scaling below adds less than 4 u. A computed norm
         # of at most norm (1 - 2 (n + 8) u) is therefore at most `norm` however it is looked at.
@@ -72,6 +87,19 @@ class Clip:
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         return values
+
+
+def _zeroed(values: NDArray[Any]) -> NDArray[Any]:
+    """Zeros in the place of each row with a NaN or an infinity; a copy only if there is one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspect = ~np.isfinite(squared_norms(values))  # or its squares overflow
+    if not suspect.any():
+        return values
+    rows = values.reshape(-1, values.shape[-1])
+    bad = np.zeros(len(rows), dtype=bool)
+    for row in np.flatnonzero(suspect):
+        bad[row] = not np.isfinite(rows[row]).all()
+    return np.where(bad.reshape(*suspect.shape, 1), values.dtype.type(0), values)
 
 
 def _blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:

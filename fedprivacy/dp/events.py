@@ -229,8 +229,8 @@ class Release:
 class Composed:
     """Releases one after another, each free to depend on what the earlier ones told.
 
-    Events, rates and noise are fixed in advance; where they depend on what was released, a
-    `PrivacyFilter` admits them.
+    Events, rates and noise are fixed in advance; where they depend on what was released, a filter
+    admits them: `RdpFilter`.
     """
 
     releases: tuple[Release, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedprivacy.dp.clipping import Clip, NonFinite
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
 from fedprivacy.vector import (
@@ -73,7 +74,11 @@ class PerUnit:
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
         specs = self._specs(spec)
-        specs[0].check(update.values)
+        # Of what the stages take for zero nothing is refused; else a coordinate is named, by unit.
+        if any(isinstance(s, Clip) and s.non_finite is NonFinite.ZERO for s in self.stages):
+            specs[0].check_shape(update.values)
+        else:
+            specs[0].check(update.values)
         values = np.asarray(update.values)
         total = np.zeros(specs[-1].length, dtype=np.int64)
         step = max(1, BLOCK_VALUES // specs[-1].length)

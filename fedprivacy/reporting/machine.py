@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic import PRIME, PackedSum, combine, lagrange_at_zero, limbs_of, pack, split
+from fedprivacy.arithmetic import PRIME, PackedSum, combine, lagrange_at_zero, limbs_of, split
 from fedprivacy.crypto import KeyPair, MaskStream, SigningKey, verify
 from fedprivacy.randomness import InsecureTestRng, Keystream
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.traffic import round_work
 from fedprivacy.secagg import Membership, SumPlan, Work
 from fedprivacy.secagg.masking.keys import Secret, self_seed
-from fedprivacy.secagg.masking.masks import MaskedVector
+from fedprivacy.secagg.masking.masks import MaskedVector, add_terms
 from fedprivacy.secagg.masking.messages import (
     SECRET_BYTES,
     Neighbourhood,
@@ -234,8 +234,7 @@ def _probes_of_values(plan: Plan, clients: int, length: int, bits: int) -> dict[
         uploads.fold(0, checksum)
 
     def released() -> object:
-        total.replace(0, pack(total.residues(0, len(values)), bits))
-        return pipeline.decode(total, clients=1)
+        return pipeline.decode(add_terms(total, ()), clients=1)
 
     return {
         "mask_seeds": _Probe(lambda: MaskStream(self_seed(_32, _32, 0), bits), 1),

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from fedprivacy.crypto import Suite
-from fedprivacy.dp import Clip, DiscreteGaussian, PerUnit, Skellam
+from fedprivacy.dp import Clip, DiscreteGaussian, NonFinite, PerUnit, Skellam
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
 from fedprivacy.rounds.quorum import Quorum, choose_quorum
@@ -102,7 +102,8 @@ class Plan(Section, frozen=True, kw_only=True):
         rules = self.update
         noisy = self.noise.trust is not Trust.NONE
         rounded = FixedPoint(rules.value_bits, Rounding.CONDITIONAL if noisy else Rounding.UNBIASED)
-        bounded: list[Stage] = [Clip(clip or rules.clip)]
+        bad = NonFinite.ZERO if noisy else NonFinite.REFUSED
+        bounded: list[Stage] = [Clip(clip or rules.clip, bad)]
         if self.protects_units:
             units = PerUnit(*bounded, rounded, max_units=rules.max_units_per_client)
             stages: list[Stage] = [units]

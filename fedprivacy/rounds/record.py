@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from fedprivacy.rounds.guarantee import Guarantee
 from fedprivacy.rounds.plan import Plan
+from fedprivacy.rounds.privacy import PrivacyClaim
 
 __all__ = [
     "AttemptRecord",
@@ -138,8 +139,8 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     honest_in_sum: int
     unit: str
     noise: str
-    epsilon: float
-    """Of all rounds that the plan allows; infinite where there is no noise."""
+    epsilon: float | None
+    """Of all rounds that the plan allows, at `delta`; none where nothing bounds it."""
     delta: float
     holds: tuple[str, ...]
     does_not_hold: tuple[str, ...]
@@ -158,11 +159,15 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             honest_in_sum=guarantee.honest_in_sum,
             unit=guarantee.unit,
             noise=guarantee.noise.value,
-            epsilon=guarantee.privacy.bound.epsilon if guarantee.privacy else math.inf,
+            epsilon=_bounded(guarantee.privacy),
             delta=guarantee.privacy.bound.delta if guarantee.privacy else 0.0,
             holds=guarantee.holds(),
             does_not_hold=guarantee.does_not_hold(),
         )
+
+
+def _bounded(claim: PrivacyClaim | None) -> float | None:
+    return claim.bound.epsilon if claim and math.isfinite(claim.bound.epsilon) else None
 
 
 class SimulatedRun(_Part, frozen=True, kw_only=True):

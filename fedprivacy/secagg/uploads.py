@@ -38,14 +38,15 @@ CHUNK_VALUES = 1 << 16
 MAX_CHUNK_BYTES = packed_size(CHUNK_VALUES, 64)
 Check = Annotated[bytes, Meta(min_length=CHECKSUM_BYTES, max_length=CHECKSUM_BYTES)]
 
-_LEAST_MEMORY = 1 << 20  # bytes of unfinished uploads that are kept in memory whatever the sum
+_LEAST_MEMORY = 1 << 22  # bytes of unfinished uploads that are kept in memory whatever the sum
 
 
 class MaskedChunk(Message, frozen=True, tag="masked-chunk"):
     """Values `[sequence * CHUNK_VALUES, ...)` of an upload, bit-packed."""
 
     sequence: Annotated[int, Meta(ge=0, lt=1 << 32)]
-    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_CHUNK_BYTES)]
+    data: Annotated[memoryview, Meta(min_length=1, max_length=MAX_CHUNK_BYTES)]
+    """Of the message as it came: what is kept of a chunk is never copied."""
 
     def __repr__(self) -> str:
         # Without masks, these are a client's own values.
@@ -61,7 +62,7 @@ def chunk_slices(length: int) -> Iterator[slice]:
 def chunk_sizes(length: int, bits: int) -> Iterator[int]:
     """The bytes of each message in which such a vector is uploaded, the closing one apart."""
     for sequence, part in enumerate(chunk_slices(length)):
-        around = len(encode(MaskedChunk(sequence, b""))) - blob_size(0)
+        around = len(encode(MaskedChunk(sequence, memoryview(b"")))) - blob_size(0)
         yield around + blob_size(packed_size(part.stop - part.start, bits))
 
 
@@ -83,7 +84,7 @@ class PackedUpload:
         """The next chunk as a message; `values` are `(<= CHUNK_VALUES,)` residues mod 2**bits."""
         data = pack(values, self._bits)
         self._checksum.update(data)
-        message = encode(MaskedChunk(self._sequence, data))
+        message = encode(MaskedChunk(self._sequence, memoryview(data)))
         self._sequence += 1
         return message
 
@@ -95,8 +96,8 @@ class PackedUpload:
 class Uploads:
     """The server's side: the sum of the uploads that are complete, and the others apart.
 
-    `total` is kept packed. Unfinished uploads take at most as much memory again, whatever their
-    number; what is beyond that lies in one file without a name.
+    `total` is kept packed. Unfinished uploads take at most as much memory again, or 4 MiB, whatever
+    their number; what is beyond that lies in one file without a name.
     """
 
     def __init__(self, plan: SumPlan) -> None:
@@ -107,7 +108,7 @@ class Uploads:
         self._in_memory = 0
         one_sum = packed_size(plan.length, plan.modulus_bits)
         # A little less than the sum, for what is under way.
-        self._room = max(one_sum - one_sum // 16, _LEAST_MEMORY)
+        self._room = max(one_sum - one_sum // 10, _LEAST_MEMORY)
 
     def take(self, index: int, chunk: MaskedChunk) -> None:
         """Keep a member's next chunk.
@@ -139,7 +140,7 @@ class Uploads:
         try:
             spool.check_whole(checksum)
             for sequence, (kept, size) in enumerate(zip(spool.chunks, spool.sizes, strict=True)):
-                data = kept if isinstance(kept, bytes) else self._overflow.get(kept, size)
+                data = self._overflow.get(kept, size) if isinstance(kept, int) else kept
                 self.total.add_packed(sequence * CHUNK_VALUES, data)
         finally:
             self.drop(index)
@@ -148,10 +149,10 @@ class Uploads:
         """Forget what a member has sent of an upload."""
         spool = self._spools.pop(index, None)
         for kept in spool.chunks if spool else ():
-            if isinstance(kept, bytes):
-                self._in_memory -= len(kept)
-            else:
+            if isinstance(kept, int):
                 self._overflow.free(kept)
+            else:
+                self._in_memory -= len(kept)
 
     def clear(self) -> None:
         """Forget every unfinished upload."""
@@ -166,7 +167,7 @@ class _Spool:
         self.sizes = [
             packed_size(s.stop - s.start, plan.modulus_bits) for s in chunk_slices(plan.length)
         ]
-        self.chunks: list[bytes | int] = []
+        self.chunks: list[memoryview | int] = []
         self._spare_bits = -plan.length * plan.modulus_bits % 8
         self._checksum = _checksum(plan, index)
         self._last_byte = 0
@@ -180,7 +181,7 @@ class _Spool:
             detail = f"chunk {expected} has {len(chunk.data)} bytes, not {self.sizes[expected]}"
             raise PeerError(Reason.CHUNK_ORDER, detail)
 
-    def note(self, data: bytes, kept: bytes | int) -> None:
+    def note(self, data: memoryview, kept: memoryview | int) -> None:
         """Count the next chunk, which is kept in memory or at this place of the file."""
         self._checksum.update(data)
         self._last_byte = data[-1]
@@ -206,7 +207,7 @@ class _Overflow:
         self._free: list[int] = []
         self._places = 0
 
-    def put(self, data: bytes) -> int:
+    def put(self, data: memoryview) -> int:
         """Where the bytes now lie."""
         place = self._free[-1] if self._free else self._places
         with _disk():

@@ -38,4 +38,4 @@ class Work:
     values_packed: int = 0
     values_folded: int = 0
     values_released: int = 0
-    """Unpacked, packed again and decoded."""
+    """Unpacked and decoded."""

@@ -13,8 +13,9 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import ClientPolicy, Plan
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
-from fedprivacy.rounds.rules import AUTO
-from fedprivacy.secagg import PROTOCOLS, Adversary
+from fedprivacy.rounds.policy import NoiseFloor
+from fedprivacy.rounds.rules import AUTO, NoiseRules, Trust
+from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import FeatureScale, hospital_name
 
@@ -107,13 +108,16 @@ class Job:
         rules = replace(
             self.plan.aggregation, protocol=protocol, adversary=adversary, degree=0, threshold=0
         )
-        settled = settle(replace(self.plan, aggregation=rules), self.file.clients)
+        plan, require = replace(self.plan, aggregation=rules), self.policy.require
+        if protocol == Plain.name and plan.noise.trust is Trust.DISTRIBUTED:
+            # A share of noise protects nobody by itself: the comparison is with none at all.
+            plan = replace(plan, noise=NoiseRules())
+            require = replace(require, noise=NoiseFloor())
+        settled = settle(plan, self.file.clients)
         settled.plan.check()
         rules = settled.plan.aggregation
-        floors = replace(
-            self.policy.require.aggregation, protocol=(rules.protocol,), adversary=rules.adversary
-        )
-        policy = replace(self.policy, require=replace(self.policy.require, aggregation=floors))
+        floors = replace(require.aggregation, protocol=(rules.protocol,), adversary=rules.adversary)
+        policy = replace(self.policy, require=replace(require, aggregation=floors))
         return dataclasses.replace(self, plan=settled.plan, policy=policy, why=settled.why)
 
 

@@ -115,6 +115,12 @@ class VectorSpec:
 
     def check(self, values: object) -> None:
         """Refuse real values of another type or shape, more units than admitted, NaN, infinity."""
+        self.check_shape(values)
+        if isinstance(values, np.ndarray):
+            _check_finite(values)
+
+    def check_shape(self, values: object) -> None:
+        """Refuse real values of another type or shape, and more units than admitted."""
         if isinstance(values, Lazy):
             return  # of a stage before, which has checked what it was given
         if not isinstance(values, np.ndarray) or values.dtype not in (np.float32, np.float64):
@@ -135,7 +141,6 @@ class VectorSpec:
                 f"update.values has {rows[0]} units where max_units is {self.max_units}: "
                 "hold back the excess units or agree on a larger max_units"
             )
-        _check_finite(values)
 
 
 def _check_finite(values: NDArray[Any]) -> None:

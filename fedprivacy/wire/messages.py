@@ -3,7 +3,8 @@
 A message is a frozen struct, written as an array: its kind, then its fields in order. Decoding
 refuses what the schema does not name, what is too long, what is left over, and every encoding but
 the one that `encode` would have produced. Each field of variable length states its bound, so that
-nothing is allocated on a peer's word alone.
+nothing is allocated on a peer's word alone. A last field of type `memoryview` is read without a
+copy: it is a view of the message's bytes.
 """
 
 from __future__ import annotations
@@ -42,8 +43,16 @@ def encode(message: Message | Record) -> bytes:
 
 
 def blob_size(count: int) -> int:
-    """The bytes that a field of `count` bytes takes: MessagePack's bin 8, bin 16 and bin 32."""
-    return count + (2 if count < 1 << 8 else 3 if count < 1 << 16 else 5)
+    """The bytes that a field of `count` bytes takes."""
+    return count + len(_blob_head(count))
+
+
+def _blob_head(count: int) -> bytes:
+    """What stands before `count` bytes: MessagePack's bin 8, bin 16 and bin 32."""
+    width, kind = (
+        (1, b"\xc4") if count < 1 << 8 else (2, b"\xc5") if count < 1 << 16 else (4, b"\xc6")
+    )
+    return kind + count.to_bytes(width, "big")
 
 
 @overload
@@ -72,9 +81,14 @@ def decode(kind: type[M] | UnionType, data: bytes, *, limit: int) -> M | Any:
 
 
 def _is_canonical(message: Message, data: bytes) -> bool:
+    last = message.__struct_fields__[-1]
+    if isinstance(view := getattr(message, last), memoryview):
+        # It is the end of the data: what stands before it, its length included, decides.
+        empty = _ENCODER.encode(msgspec.structs.replace(message, **{last: b""}))
+        return data.startswith(empty[: -blob_size(0)] + _blob_head(len(view)))
     if len(data) > _MOST_KEPT:
         return _ENCODER.encode(message) == data
-    # Into memory that is there already: for a chunk of a vector, fresh pages cost most of it.
+    # Into memory that is there already: for a long message, fresh pages cost most of it.
     if not hasattr(_LOCAL, "buffer"):
         _LOCAL.buffer = bytearray(_MOST_KEPT)
     buffer: bytearray = _LOCAL.buffer

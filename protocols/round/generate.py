@@ -693,7 +693,7 @@ def _type_schema(kind, definitions):
             return {"enum": sorted(member.value for member in kind.cls)}
         case info.LiteralType():
             return {"enum": sorted(kind.values)}
-        case info.BytesType():
+        case info.BytesType() | info.MemoryViewType():
             bounds = {"minLength": kind.min_length, "maxLength": kind.max_length}
             pattern = {"contentEncoding": "base16", "pattern": "^([0-9a-f]{2})*$"}
             return {"type": "string", **pattern} | {

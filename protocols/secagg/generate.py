@@ -328,7 +328,7 @@ def _type_schema(kind, definitions):
         case info.StrType():
             # JSON Schema's `$` is Python's `\Z`.
             return {"type": "string", "pattern": kind.pattern.replace(r"\Z", "$")}
-        case info.BytesType():
+        case info.BytesType() | info.MemoryViewType():
             least, most = kind.min_length or 0, kind.max_length
             return {
                 "type": "string",

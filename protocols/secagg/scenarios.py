@@ -904,7 +904,7 @@ def bad_chunk_order(run):
 def bad_chunk_size(run):
     def lie(sent):
         chunk = read(MaskedChunk, sent[0])
-        return [encode(msgspec.structs.replace(chunk, data=chunk.data + b"\x00"))]
+        return [encode(msgspec.structs.replace(chunk, data=bytes(chunk.data) + b"\x00"))]
 
     lie_about_input(run, lie)
 

@@ -92,9 +92,15 @@ def test_curves_add_up(first, second):
     assert (curves[2][:-1] <= curves[2][1:]).all()  # it does not fall with the order
 
 
-@given(RELEASES, RELEASES, DELTAS)
+GAUSSIANS = st.builds(
+    gaussian, st.floats(0.5, 9), st.sampled_from([0.01, 0.3, 1.0]), st.integers(1, 5)
+)
+
+
+@given(GAUSSIANS, GAUSSIANS, DELTAS)
 @settings(max_examples=15)
 def test_two_runs_cost_at_most_their_sum(first, second, delta):
+    """So it is of Gaussians, of which losses are known: two Renyi bounds may be worse together."""
     together = epsilon_of([first, second], delta).epsilon
     apart = sum(epsilon_of([part], delta / 2).epsilon for part in (first, second))
     assert together <= apart * SLACK + 1e-4

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedprivacy.arithmetic import MAX_BITS, PackedSum, from_residues, pack
+from fedprivacy.arithmetic import MAX_BITS, PackedSum, Residues, from_residues, pack
 from fedprivacy.arithmetic.packed_sum import RUN_VALUES
 
 WIDTHS = range(1, MAX_BITS + 1)
@@ -67,14 +67,31 @@ def test_pieces_are_added_where_they_belong(bits):
     assert len(total) == length
 
 
-@pytest.mark.parametrize("bits", [5, 16, 22, 47])
-def test_values_can_be_put_in_the_place_of_others(bits):
-    length = 4 * RUN_VALUES + 9
-    first, second = uniform(length, bits, 1), uniform(length, bits, 2)
+@pytest.mark.parametrize("bits", [1, 5, 8, 9, 16, 17, 22, 32, 33, 47, 62])
+@pytest.mark.parametrize("runs", [0, 1, 4, 9])
+def test_sums_are_unpacked_from_the_front_in_their_own_memory(bits, runs):
+    length = runs * RUN_VALUES + 9
+    vector = uniform(length, bits, 1)
     total = PackedSum(length, bits)
-    total.add_packed(0, pack(first, bits))
-    total.replace(2 * RUN_VALUES, pack(second[2 * RUN_VALUES :], bits))
-    wanted = np.concatenate([first[: 2 * RUN_VALUES], second[2 * RUN_VALUES :]])
-    assert np.array_equal(total.residues(0, length), wanted)
-    assert total.packed(slice(RUN_VALUES, length)) == pack(wanted[RUN_VALUES:], bits)
+    total.add_packed(0, pack(vector, bits))
+    words = total.words()
+    assert len(words) == length
+    for start in range(0, length, RUN_VALUES):
+        part = slice(start, min(start + RUN_VALUES, length))
+        assert total.packed(part) == pack(vector[part], bits)
+        words[part] = total.residues(part.start, part.stop)
+    assert np.array_equal(Residues(words, bits), from_residues(vector, bits))
     assert "values mod 2**" in repr(total)
+
+
+def test_long_sums_are_unpacked_in_their_own_memory():
+    """Long enough that the packed sums begin with a page of their own."""
+    length, bits, step = 800_011, 26, 1 << 16
+    vector = uniform(length, bits, 2)
+    total = PackedSum(length, bits)
+    total.add_packed(0, pack(vector, bits))
+    words = total.words()
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        words[start:stop] = total.residues(start, stop)
+    assert np.array_equal(Residues(words, bits), from_residues(vector, bits))

@@ -58,6 +58,6 @@ def small(hospitals, tmp_path):
     folder.mkdir()
     for name in ("privacy.toml", "client.toml"):
         (folder / name).write_text((hospitals / name).read_text("utf-8"), "utf-8")
-    job = (hospitals / "job.toml").read_text("utf-8").replace("rounds = 10", "rounds = 2")
+    job = (hospitals / "job.toml").read_text("utf-8").replace("rounds = 11", "rounds = 2")
     (folder / "job.toml").write_text(job.partition("[faults]")[0], "utf-8")
     return folder

@@ -126,13 +126,6 @@ def test_a_plot_without_the_extra_names_it(cli, monkeypatch):
     assert done.err == "fedprivacy: a plot needs an extra: pip install 'fedprivacy[report]'\n"
 
 
-def test_accounting_without_its_library_names_the_extra(cli, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dp_accounting", None)
-    done = cli("budget", "epsilon", *FAST)
-    assert (done.code, done.out) == (7, "")
-    assert "accounting for privacy needs an extra" in done.err
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -151,7 +151,7 @@ def test_ctrl_c_ends_a_run_in_one_line(project, tmp_path):
     first = running.stderr.readline()
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
-    assert first == "round 1 of 10: sum over 20 clients\n"
+    assert first == "round 1 of 11: sum over 20 clients\n"
     assert running.returncode == 130
     assert out == ""
     last = err.splitlines()[-1]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedprivacy.dp import Clip
+from fedprivacy.dp import Clip, NonFinite, PerUnit
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import InsecureTestRng
-from fedprivacy.vector import Update, VectorSpec
+from fedprivacy.vector import FixedPoint, Pipeline, Update, VectorSpec, Weights
 
 RNG = InsecureTestRng(0)
 TINY, HUGE = 5e-324, np.finfo(np.float64).max
@@ -164,3 +164,37 @@ def test_clip_comes_before_rounding_and_weighting():
         Clip(1.0).admit(VectorSpec(3, integer=True, bound=1))
     with pytest.raises(ConfigurationError, match="Clip would undo the weights: put it before W"):
         Clip(1.0).admit(VectorSpec(3, bound=5.0, max_weight=5))
+
+
+# ---------------------------------------------------------------------- what is not finite
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_unit_that_is_not_finite_counts_as_zero_where_a_refusal_would_tell(dtype, value):
+    rows = np.full((4, 5), 0.1, dtype=dtype)
+    rows[1, 3] = rows[2, 0] = value
+    spec = VectorSpec(5, per_unit=True, max_units=4)
+    clip = Clip(1.0, NonFinite.ZERO)
+    clipped = np.asarray(clip.encode(Update(rows), spec, rng=InsecureTestRng(0)).values)
+    assert not clipped[1:3].any()
+    assert np.array_equal(clipped[[0, 3]], rows[[0, 3]])
+    one = np.asarray(clip.encode(Update(rows[1]), VectorSpec(5), rng=InsecureTestRng(0)).values)
+    assert one.dtype == dtype
+    assert not one.any()
+
+
+def test_a_row_whose_squares_overflow_is_finite_and_is_only_shortened():
+    row = np.full(3, 1e200)
+    clip = Clip(1.0, NonFinite.ZERO)
+    clipped = np.asarray(clip.encode(Update(row), VectorSpec(3), rng=InsecureTestRng(0)).values)
+    assert np.linalg.norm(clipped) == pytest.approx(1.0)
+
+
+def test_one_bad_unit_adds_nothing_to_the_sum_of_the_others():
+    rows = np.full((3, 4), 0.25)
+    stages = (Clip(1.0, NonFinite.ZERO), FixedPoint(8))
+    pipeline = Pipeline.of(4, PerUnit(*stages, max_units=3), weights=Weights.UNIFORM)
+    whole = np.asarray(pipeline.encode(Update(rows[:2]), rng=InsecureTestRng(1)))
+    bad = np.vstack([rows[:2], np.full((1, 4), np.nan)])
+    assert np.array_equal(np.asarray(pipeline.encode(Update(bad), rng=InsecureTestRng(1))), whole)

@@ -12,7 +12,7 @@ from rounddrive import make_plan, make_policy
 def test_the_figures_are_the_plans_own():
     plan = make_plan(min_clients=4)
     report = PlanReport.of(plan, clients=9, length=100, policy=make_policy())
-    guarantee = Guarantee.of(plan, 9)
+    guarantee = Guarantee.of(plan, 9, 100)
     assert report.guarantee.threshold == plan.quorum(9).threshold
     assert report.guarantee.holds == guarantee.holds()
     assert report.guarantee.does_not_hold == guarantee.does_not_hold()

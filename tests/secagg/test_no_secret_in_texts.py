@@ -67,7 +67,7 @@ def ear(monkeypatch):
         terms = list(terms)
         ear.hear(*terms, terms)
         init(self, bits, terms)
-        ear.hear(self, *(stream for _, stream in self._streams))
+        ear.hear(self, self._masks, *(stream for _, stream in self._masks._streams))
 
     monkeypatch.setattr(masks_module.MaskedVector, "__init__", streams)
     return ear

@@ -32,7 +32,7 @@ def sent(plan, index, values):
 
 
 def in_memory(kept):
-    held = [c for s in kept._spools.values() for c in s.chunks if isinstance(c, bytes)]
+    held = [c for s in kept._spools.values() for c in s.chunks if isinstance(c, memoryview)]
     assert kept._in_memory == sum(map(len, held))
     return kept._in_memory
 

@@ -17,8 +17,8 @@ from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.run import Simulation
 from secretscan import RecordingRng, Scanner, written
 
-PUBLIC = ("/run", "/nonce/", "/cohort/")
-"""What is drawn for others to see: ids, nonces, the salts by which members prove their place."""
+PUBLIC = ("/run", "/nonce/", "/cohort/", "/ledger")
+"""What is drawn for others to see: names, nonces, the salts by which members prove their place."""
 
 
 class Talker:
@@ -91,7 +91,7 @@ def test_the_example_leaves_no_secret_behind(tmp_path, capsys, caplog, derived):
         record = simulation.run(Talker(simulation))
     finally:
         simulation.close()
-    assert [entry.outcome for entry in record.rounds] == ["sum"] * 10
+    assert [entry.outcome for entry in record.rounds] == ["sum"] * 10 + ["refused"]
 
     secrets = {**drawn(rng), **derived}
     purposes = {purpose.split("/")[1] for purpose in rng.given}
@@ -101,7 +101,9 @@ def test_the_example_leaves_no_secret_behind(tmp_path, capsys, caplog, derived):
     scanner = Scanner(secrets)
 
     files = files_below(folder)
-    assert len(files) == 2 + 2 * 20  # the two records; a store and an anchor for each client
+    assert (
+        len(files) == 3 + 2 * 20
+    )  # the two records, the ledger; a store and an anchor for each client
     for path in files:
         if stat.S_IMODE(path.stat().st_mode) == 0o600 and path.suffix == ".pem":
             continue  # the one place where a key belongs

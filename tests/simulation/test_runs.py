@@ -4,15 +4,19 @@ import json
 
 import msgspec
 import pytest
+from scipy.stats import chi2
 
 from fedprivacy.rounds import RoundRecord, RunRecord
+from fedprivacy.rounds.policy import NoiseFloor
 from fedprivacy.rounds.record import record_schema
+from fedprivacy.rounds.rules import NoiseRules
 from fedprivacy.secagg import PROTOCOLS
 from fedprivacy.shipped import shipped_path
 from fedprivacy.simulation.faults import Drop, Phase
 from fedprivacy.simulation.hospitals import hospital_name
 from fedprivacy.simulation.job import FaultSpec, Job
 from fedprivacy.simulation.run import Simulation
+from fedprivacy.vector import Weights
 
 SEEDS = range(1, 6)
 POINTS = 0.02
@@ -36,6 +40,15 @@ class Watcher:
 
 def example():
     return Job.from_toml(shipped_path("examples/hospitals/job.toml"))
+
+
+def exact():
+    """The example without noise, with the number of patients inside the sum."""
+    job, replace = example(), msgspec.structs.replace
+    update = replace(job.plan.update, weights=Weights.SUMMED, public_weight=0)
+    plan = replace(job.plan, noise=NoiseRules(), update=update)
+    policy = replace(job.policy, require=replace(job.policy.require, noise=NoiseFloor()))
+    return Job(changed(job, rounds=10), plan, policy)
 
 
 def changed(job, **fields):
@@ -67,16 +80,17 @@ def kept(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=SEEDS)
 def seeded(request):
-    """The example with its patients dealt anew."""
-    return run(example().with_seed(request.param))[0]
+    """The example without noise, its patients dealt anew."""
+    return run(exact().with_seed(request.param))[0]
 
 
-def assert_as_good_as_unprotected(record):
+def summed(record):
+    return [r for r in record.rounds if r.outcome == "sum"]
+
+
+def assert_within_the_bound(record):
     simulated = record.simulation_only
-    assert abs(simulated.accuracy - simulated.accuracy_unprotected) <= POINTS
-    assert simulated.accuracy > simulated.majority + 0.2
-    for entry in record.rounds:
-        assert entry.outcome == "sum"
+    for entry in summed(record):
         measured = entry.simulation_only
         # Rounding leaves a trace, and no larger one than was derived beforehand.
         assert 0 < measured.largest_difference <= measured.quantisation_bound
@@ -85,22 +99,67 @@ def assert_as_good_as_unprotected(record):
         simulated.accuracy,
         simulated.accuracy_unprotected,
     )
-    differences = [r.simulation_only.largest_difference for r in record.rounds]
-    bounds = [r.simulation_only.quantisation_bound for r in record.rounds]
+    differences = [r.simulation_only.largest_difference for r in summed(record)]
+    bounds = [r.simulation_only.quantisation_bound for r in summed(record)]
     assert (simulated.largest_difference, simulated.quantisation_bound) == max(
         zip(differences, bounds, strict=True), key=lambda pair: pair[0] / pair[1]
     )
 
 
-def test_protection_costs_no_accuracy(seeded):
-    assert_as_good_as_unprotected(seeded)
-    assert len(seeded.rounds) == 10
+def test_masking_costs_no_accuracy(seeded):
+    simulated = seeded.simulation_only
+    assert abs(simulated.accuracy - simulated.accuracy_unprotected) <= POINTS
+    assert simulated.accuracy > simulated.majority + 0.2
+    assert_within_the_bound(seeded)
+    assert [r.outcome for r in seeded.rounds] == ["sum"] * 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_noise_a_model_is_learnt_within_the_budget(seed):
+    record, _ = run(example().with_seed(seed))
+    simulated = record.simulation_only
+    assert simulated.accuracy >= simulated.majority + 0.2
+    assert [r.outcome for r in record.rounds] == ["sum"] * 10 + ["refused"]
+    *_, last, refused = record.rounds
+    assert refused.attempts == ()
+    assert 0 < last.budget.epsilon == refused.budget.epsilon <= record.plan.noise.epsilon == 4
+    assert record.plan.noise.delta == last.budget.delta == 1e-5
+    assert record.guarantee.unit == last.budget.unit == "patient"
+    assert last.budget.epsilon == pytest.approx(record.guarantee.epsilon)
+
+
+def test_the_noise_in_the_sums_is_what_the_survivors_planned(kept):
+    """Each of so many survivors adds a tenth of what counts: a chi-squared sum in each round."""
+    record, _, _ = kept
+    shares, length = 10, 31
+    for entry in summed(record):
+        noise = entry.simulation_only.noise
+        survivors = len(entry.attempts[0].survivors)
+        ratio = length * noise.deviation**2 / (noise.planned**2 * survivors / shares)
+        # False alarms: 2e-6 in each of ten rounds.
+        assert chi2.ppf(1e-6, length) < ratio < chi2.isf(1e-6, length)
+
+
+def test_a_client_draws_its_own_line(tmp_path):
+    """Its store, which remembers other runs, declines when its own budget is spent."""
+    job, replace = example(), msgspec.structs.replace
+    budget = {job.plan.dataset.id: replace(job.policy.budget[job.plan.dataset.id], epsilon=2.0)}
+    file = changed(job, faults=FaultSpec())
+    record, _ = run(Job(file, job.plan, replace(job.policy, budget=budget)), tmp_path / "run")
+    outcomes = [r.outcome for r in record.rounds]
+    afforded = outcomes.count("sum")
+    assert outcomes == ["sum"] * afforded + ["aborted"] * (11 - afforded)
+    assert 0 < record.rounds[afforded - 1].budget.epsilon <= 2.0
+    for entry in record.rounds[afforded:]:
+        assert entry.attempts[0].refused == dict.fromkeys(record.clients, "budget")
+        # Nobody was asked to unmask: the server's budget is charged nothing.
+        assert entry.budget.epsilon == record.rounds[afforded - 1].budget.epsilon
 
 
 def test_the_example_loses_whom_its_job_says(kept):
     record, _, _ = kept
-    assert_as_good_as_unprotected(record)
-    for entry in record.rounds:
+    assert_within_the_bound(record)
+    for entry in summed(record):
         (attempt,) = entry.attempts
         drops = [d for d in example().file.faults.drop if d.round == entry.round]
         lost = {client for phase in attempt.phases for client in phase.lost}
@@ -115,10 +174,10 @@ def test_the_example_loses_whom_its_job_says(kept):
 def test_every_round_is_a_line_on_the_disk(kept):
     record, watcher, folder = kept
     lines = (folder / "rounds.jsonl").read_text("utf-8").splitlines()
-    assert len(lines) == len(record.rounds) == 10
+    assert len(lines) == len(record.rounds) == 11
     assert [msgspec.json.decode(line, type=RoundRecord) for line in lines] == list(record.rounds)
     assert watcher.ended == list(record.rounds)
-    assert watcher.started == [(n, 10) for n in range(1, 11)]
+    assert watcher.started == [(n, 11) for n in range(1, 12)]
     written = json.loads((folder / "record.json").read_text("utf-8"))
     assert [json.loads(line) for line in lines] == written["rounds"]
 

@@ -1,11 +1,16 @@
 """The messages of honest runs, by kind: what hostile ones are made from."""
 
+import contextlib
 import functools
 from collections import defaultdict
 
 import msgspec
 
-from fedprivacy.crypto import Directory
+from budgets import KEY, RUN, PlainSum, opened, pure
+from budgets import found as founded
+from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.errors import BudgetExhausted
+from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget
 from fedprivacy.rounds import Envelope, Refusal
 from fedprivacy.wire import Message, Transcript, decode, encode
 from rounddrive import house_of
@@ -61,7 +66,32 @@ def messages():
     found["directory"].add(encode(directory))
     found["refusal"].add(encode(Refusal(bytes(range(32)), 21)))
     found["refusal"].add(encode(Refusal(bytes(32), 200)))
+    for message in (*ledger_rows(), *client_rows()):
+        found[kind_of(message)].add(message)
     return {tag: sorted(found[tag]) for tag in sorted(found)}
+
+
+def ledger_rows():
+    """A ledger in which everything happens once, and a head of it."""
+    how = {"approver": "board", "reason": "study 12"}
+    with opened(founded(":memory:"), epsilon=10.0) as ledger:
+        one, two = (ledger.reserve(KEY, RUN, n, 1, [pure(2)]) for n in (1, 2))
+        with contextlib.suppress(BudgetExhausted):
+            ledger.reserve(KEY, RUN, 3, 1, [pure(20)])
+        ledger.journal_unmasking(one)
+        ledger.settle(one, [pure(1)])
+        ledger.void(two, reason="nobody came")
+        ledger.amend_budget(KEY, epsilon=11.0, **how)
+        ledger.close_budget(KEY, **how)
+        head = ledger.signed_head(SigningKey.from_seed(bytes(32)))
+        return [*map(encode, ledger.history().entries), encode(head)]
+
+
+def client_rows():
+    """What a client's store keeps of a charge."""
+    terms = BudgetTerms("replace-one", 10.0, 1e-5)
+    budget = ClientBudget("cohort-7", "cohort-7", "patient", terms)
+    return [Charge.of(budget, [pure(2), pure(3)], PlainSum()).record[-1]]
 
 
 @functools.cache

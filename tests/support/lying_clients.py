@@ -209,7 +209,7 @@ def with_data(change):
 
     def script(liar, body):
         if isinstance(body, MaskedChunk):
-            data = change(liar, body.data)
+            data = change(liar, bytes(body.data))
             liar.notes["checksum"] = Checksum(digest("upload", liar.notes["round"]), 3)
             liar.notes["checksum"].update(data)
             return [msgspec.structs.replace(body, data=data)]

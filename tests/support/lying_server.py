@@ -397,8 +397,7 @@ class Script:
         total = PackedSum(self.length, bits)
         for u in members:
             total.add_packed(0, pack(self.inputs[u], bits))
-        add_terms(total, terms)
-        return total[:].tolist()
+        return add_terms(total, terms)[:].tolist()
 
     def _unpaired(self, u, members):
         mine = self.dealers[self.cohort.members[u]]

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic import PackedSum, pack, unpack, word_dtype
+from fedprivacy.arithmetic import PackedSum, Residues, unpack, word_dtype
 from fedprivacy.crypto import MaskStream
 from fedprivacy.secagg.pool import map_ahead
 from fedprivacy.secagg.uploads import chunk_slices
 
 __all__ = ["MaskedVector", "Term", "add_terms"]
+
+_OPEN = 256  # masks made at the same time: each takes a kilobyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +28,57 @@ class Term:
     seed: bytes = field(repr=False)
 
 
+class _Masks:
+    """The masks of some terms, added from front to back."""
+
+    def __init__(self, terms: Iterable[Term], bits: int, start: int = 0) -> None:
+        self._streams = [(term.sign, MaskStream(term.seed, bits, start)) for term in terms]
+
+    def add_to(self, words: NDArray[Any]) -> None:
+        """Add the masks of the next coordinates, in place."""
+        for sign, stream in self._streams:
+            if sign > 0:
+                stream.add_to(words)
+            else:
+                stream.subtract_from(words)
+
+
 class MaskedVector:
     """A client's masked input, made from front to back."""
 
     def __init__(self, bits: int, terms: Iterable[Term]) -> None:
         self._bits = bits
-        self._streams = [(term.sign, MaskStream(term.seed, bits)) for term in terms]
+        self._masks = _Masks(terms, bits)
 
     def add_to(self, values: NDArray[np.int64]) -> NDArray[Any]:
         """The next values plus their masks, as residues mod 2**bits, in words of `word_dtype`."""
         # Casting keeps the low bits: the word's modulus is a multiple of 2**bits.
         words = values.astype(word_dtype(self._bits))
-        for sign, stream in self._streams:
-            _apply(sign, stream, words)
-        return _reduced(words, self._bits)
+        self._masks.add_to(words)
+        words &= words.dtype.type((1 << self._bits) - 1)
+        return words
 
 
-def add_terms(total: PackedSum, terms: Iterable[Term], pool: Executor | None = None) -> None:
-    """Add every term's mask to a whole packed sum, in place; a `pool` of processes shares the work.
+def add_terms(total: PackedSum, terms: Iterable[Term], pool: Executor | None = None) -> Residues:
+    """The sums with every term's mask added; they take the memory of `total`, which is used up.
 
-    Memory beyond `total` is that of a few chunks, however many terms.
+    A `pool` of processes shares the work. Memory beyond `total` is that of a few chunks, however
+    many terms.
     """
-    every = tuple(terms)
+    bits, words, every = total.bits, total.words(), tuple(terms)
     parts = list(chunk_slices(len(total)))
-    pieces = (
-        _Piece(total.bits, part.start, part.stop - part.start, total.packed(part), every)
-        for part in parts
-    )
-    for part, data in zip(parts, map_ahead(_with_terms, pieces, pool), strict=True):
-        total.replace(part.start, data)
+    if pool is not None:
+        pieces = (_piece(total, part, every) for part in parts)
+        for part, chunk in zip(parts, map_ahead(_with_terms, pieces, pool), strict=True):
+            words[part] = chunk
+        return Residues(words, bits)
+    for first in range(0, max(1, len(every)), _OPEN):
+        masks = _Masks(every[first : first + _OPEN], bits)
+        for part in parts:
+            if not first:
+                words[part] = total.residues(part.start, part.stop)
+            masks.add_to(words[part])
+    return Residues(words, bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +92,12 @@ class _Piece:
     terms: tuple[Term, ...] = field(repr=False)
 
 
-def _with_terms(piece: _Piece) -> bytes:
-    bits = piece.bits
-    words = unpack(piece.packed, piece.values, bits).astype(word_dtype(bits), copy=False)
-    for term in piece.terms:
-        _apply(term.sign, MaskStream(term.seed, bits, piece.start), words)
-    return pack(_reduced(words, bits), bits)
+def _piece(total: PackedSum, part: slice, terms: tuple[Term, ...]) -> _Piece:
+    return _Piece(total.bits, part.start, part.stop - part.start, total.packed(part), terms)
 
 
-def _apply(sign: int, stream: MaskStream, words: NDArray[Any]) -> None:
-    if sign > 0:
-        stream.add_to(words)
-    else:
-        stream.subtract_from(words)
-
-
-def _reduced(words: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Words mod 2**bits, in place."""
-    words &= words.dtype.type((1 << bits) - 1)
+def _with_terms(piece: _Piece) -> NDArray[Any]:
+    words = unpack(piece.packed, piece.values, piece.bits)
+    words = words.astype(word_dtype(piece.bits), copy=False)
+    _Masks(piece.terms, piece.bits, piece.start).add_to(words)
     return words

@@ -376,9 +376,9 @@ class MaskingServer:
             around=self._graph.around,
             pool=self._pool,
         )
-        add_terms(self._uploads.total, terms, self._pool)
+        total = add_terms(self._uploads.total, terms, self._pool)
         self._expected = set()
-        yield Done(self._uploads.total, tuple(self._name(i) for i in survivors))
+        yield Done(total, tuple(self._name(i) for i in survivors))
 
     # ------------------------------------------------------------------ helpers
 
