@@ -6,7 +6,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 
-from fedprivacy.ledger import HEAD_LIMIT
+from fedprivacy.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds.messages import Envelope, Invitation
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses
@@ -76,8 +77,13 @@ def round_work(plan: Plan, *, clients: int, length: int) -> tuple[Work, Work]:
 
 
 def _head(plan: Plan) -> bytes:
-    """Room for the signed head of a ledger, at its longest, where a budget is charged."""
-    return b"" if plan.noise.trust is Trust.NONE else bytes(HEAD_LIMIT)
+    """The signed head of a ledger, at its longest, where a budget is charged."""
+    if plan.noise.trust is Trust.NONE:
+        return b""
+    last = (1 << 63) - 1
+    return encode(
+        SignedHead(bytes(16), last, _HASH, bytes(PUBLIC_KEY_BYTES), bytes(SIGNATURE_BYTES))
+    )
 
 
 def _in_envelopes(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:

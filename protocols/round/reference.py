@@ -555,7 +555,8 @@ class Pipeline:
         units = values if self.per_unit else [values]
         require(all(len(unit) == self.length for unit in units), "FAILED")
         require(len(units) <= self.max_weight or not self.per_unit, "FAILED")
-        require(all(math.isfinite(x) for unit in units for x in unit), "FAILED")
+        finite = all(math.isfinite(x) for unit in units for x in unit)
+        require(finite or self.trust != "none", "FAILED")
         weighs = self.summed and not self.per_unit
         require(weight == 1 or weighs, "FAILED")
         require(0 <= weight <= self.max_weight, "FAILED")
@@ -572,7 +573,12 @@ class Pipeline:
         return [*total, counted] if self.summed else total
 
     def clipped(self, unit):
-        """The same direction, of a norm of at most `clip` however it is summed."""
+        """The same direction, of a norm of at most `clip` however it is summed.
+
+        What is not finite counts as zero: with noise, a refusal would show that it is there.
+        """
+        if not all(math.isfinite(x) for x in unit):
+            return [0.0] * self.length
         target = self.clip * (1 - (self.length + 8) * 2.0**-52)
         if math.sqrt(sum(x * x for x in unit)) <= target:
             return unit

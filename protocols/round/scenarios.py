@@ -1607,6 +1607,24 @@ def ok_noise_many_terms(run):
     run.play(run.attempt())
 
 
+@ok(
+    "One of two patients' vectors is not finite: it counts as zeros, and nobody sees that it is "
+    "there.",
+    noise={},
+    plan={
+        "dataset": {"unit": "patient"},
+        "update": {"clip": 1.0, "value_bits": 8, "max_units_per_client": 2},
+    },
+    updates={
+        "c000": ([[0.25, None, 0.125, 0.1], [0.0, 0.5, -0.3, 0.7]], 1),
+        "c001": ([[0.0, 0.5, -0.3, 0.7]], 1),
+        "c002": ([[0.5, 0.0, 0.0, 0.5]], 1),
+    },
+)
+def ok_noise_not_finite(run):
+    run.play(run.attempt())
+
+
 BUDGET = {"ones": {"epsilon": 10.0, "delta": 1e-5}}
 
 

@@ -5,9 +5,16 @@ import pytest
 
 from fedprivacy.errors import PolicyRefused, Reason
 from fedprivacy.rounds import ClientPolicy
-from fedprivacy.rounds.policy import AggregationFloor, DatasetFloor, Requirements, UpdateCeiling
+from fedprivacy.rounds.policy import (
+    AggregationFloor,
+    DatasetFloor,
+    NoiseFloor,
+    Requirements,
+    UpdateCeiling,
+)
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import Adversary
-from rounddrive import make_plan
+from rounddrive import make_noise, make_plan
 
 
 def refusal(plan, **require):
@@ -43,3 +50,43 @@ def test_a_weaker_adversary_is_all_that_a_server_without_a_directory_learns():
     assert refusal(plan, **floors).reason is Reason.POLICY_ADVERSARY
     curious = AggregationFloor(adversary=Adversary.HONEST_BUT_CURIOUS)
     assert refusal(plan, **floors, aggregation=curious).reason is Reason.POLICY_DATASET
+
+
+WITHOUT = make_plan(min_clients=10)
+WITH = make_plan(min_clients=10, noise=make_noise(noise_multiplier=4.0, epsilon=8.0))
+SERVERS = make_plan(min_clients=10, noise=make_noise("server"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "floor", "told"),
+    [
+        (WITHOUT, {"trust": Trust.SERVER}, "trust = none is below your policy's server"),
+        (
+            SERVERS,
+            {"trust": Trust.DISTRIBUTED},
+            "trust = server is below your policy's distributed",
+        ),
+        (WITH, {"trust": Trust.CLIENT}, "trust = distributed is below your policy's client"),
+        (WITHOUT, {"noise_multiplier": 0.1}, "noise_multiplier = 0.0 is below your policy's 0.1"),
+        (WITH, {"noise_multiplier": 4.5}, "noise_multiplier = 4.0 is below your policy's 4.5"),
+        (WITHOUT, {"epsilon": 9.0}, "epsilon = unbounded is above your policy's 9.0"),
+        (WITH, {"epsilon": 7.5}, "epsilon = 8.0 is above your policy's 7.5"),
+        (WITHOUT, {"delta": 1e-3}, "delta = unbounded is above your policy's 0.001"),
+        (WITH, {"delta": 1e-6}, "delta = 1e-05 is above your policy's 1e-06"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_floor_under_noise_is_told(plan, floor, told):
+    error = refusal(plan, noise=NoiseFloor(**floor))
+    assert error.reason is Reason.POLICY_NOISE
+    assert str(error) == f"plan.noise.{told}: ask the operator to add noise"
+
+
+@pytest.mark.parametrize("trust", list(Trust))
+def test_noise_at_its_floor_is_taken(trust):
+    floor = NoiseFloor(trust=trust)
+    if trust is not Trust.NONE:
+        floor = NoiseFloor(trust=trust, noise_multiplier=4.0, epsilon=8.0, delta=1e-5)
+    given = WITHOUT if trust is Trust.NONE else make_plan(noise=make_noise(trust.value))
+    least = AggregationFloor(min_clients=3)
+    ClientPolicy(require=Requirements(noise=floor, aggregation=least)).check(given)

@@ -6,12 +6,13 @@ from collections import Counter
 import pytest
 
 from fedprivacy.crypto import CLIENT_ID_PATTERN, KeyPair, MaskStream, SigningKey
+from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.traffic import LONGEST_ID, download_bytes, round_work, upload_bytes
 from fedprivacy.secagg import Adversary
 from fedprivacy.secagg.masking import complete, recovery, roster, shares, sparse
 from fedprivacy.wire import encode
-from rounddrive import Consortium, make_plan
+from rounddrive import Consortium, make_noise, make_plan
 
 SETTINGS = pytest.mark.parametrize(
     ("protocol", "adversary"),
@@ -24,6 +25,7 @@ SETTINGS = pytest.mark.parametrize(
     ],
 )
 ID_BYTES = len("c000")
+OPERATOR, HASH = SigningKey.from_seed(b"o" * 32), b"h" * 32
 FIELDS = (
     "agreements",
     "signatures",
@@ -41,9 +43,9 @@ def ring_or_not(protocol, adversary):
     return make_plan(adversary, protocol, min_clients=3, **graph)
 
 
-def passed(plan, clients, length):
+def passed(plan, clients, length, head=None):
     """Bytes up and down of each client by phase; down without broadcast and directory."""
-    with Consortium(clients, plan=plan, length=length, broadcast=b"") as consortium:
+    with Consortium(clients, plan=plan, length=length, broadcast=b"", head=head) as consortium:
         outcome = consortium.drive().run()
         assert outcome.error is None
         beside = 0 if consortium.directory is None else len(_blob(encode(consortium.directory)))
@@ -86,6 +88,17 @@ def test_no_client_is_sent_more_and_one_is_sent_as_much(protocol, adversary, cli
         assert max(sum(of.values()) for of in got.values()) * 1.02 >= total
     else:
         assert most == expected
+
+
+@pytest.mark.parametrize("trust", ["server", "distributed", "client"])
+def test_noise_and_a_ledgers_head_are_counted(trust):
+    """The head's row is counted as the last that a ledger could have: in nine bytes, not one."""
+    plan = make_plan(noise=make_noise(trust))
+    sent, got = passed(plan, 5, 1000, head=lambda n: SignedHead.sign(OPERATOR, bytes(16), n, HASH))
+    assert sent == dict.fromkeys(sent, upload_bytes(plan, clients=5, length=1000))
+    expected = download_bytes(plan, clients=5, length=1000, id_bytes=ID_BYTES)
+    most = {phase: max(of[phase] for of in got.values()) for phase in expected}
+    assert expected | {"keys": expected["keys"] - 8} == most
 
 
 @pytest.mark.parametrize("adversary", [Adversary.SEMI_MALICIOUS, Adversary.HONEST_BUT_CURIOUS])
@@ -162,7 +175,7 @@ def test_a_client_with_units_encodes_each(project):
     plan = Plan.from_toml(project / "examples/hospitals/privacy.toml")
     client, _ = round_work(plan, clients=20, length=31)
     assert client.values_encoded == 64 * 31
-    assert client.values_packed == 32
+    assert client.values_packed == 31  # weights are uniform: none is sent
 
 
 def test_indices_of_more_than_one_byte_are_counted():

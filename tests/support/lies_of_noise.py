@@ -10,7 +10,7 @@ from fedprivacy.secagg import Adversary
 from fedprivacy.vector import Weights
 from fedprivacy.wire import encode
 from lie_registry import lie
-from lies_of_plans import plan_lie
+from lies_of_plans import plan_lie, split_plan
 from lying_server import LENGTH, Table
 
 NOISE = {
@@ -132,6 +132,21 @@ def no_room_for_noise(honest):
     cohort = table.cohort()
     script = table.script(table.freeze(cohort, modulus_bits=bits), cohort).invite()
     return table.told(won=script.adverts)
+
+
+@lie(Reason.KEY_SIGNATURE)
+def less_noise_for_one_client(honest):
+    """One client is told of less noise than all others are, and adds no more than that."""
+    if honest:
+        return Table(**noisy()).script().invite().finish()
+    table = Table(**noisy(noise={"trust": Trust.DISTRIBUTED}))
+    less = msgspec.structs.replace(table.plan.noise, noise_multiplier=3.9)
+    script, plans = split_plan(table, {"plan": msgspec.structs.replace(table.plan, noise=less)})
+    script.invite(plan=plans)
+    script.roster().deliver()
+    odd = script.index("c0") in script.inputs
+    script.survive().request()
+    return table.told(won=odd and len(script.inputs) == 5 and script.answers)
 
 
 # ---------------------------------------------------------------------- the ledger's head

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import importlib.util
 import json
+import math
 import shutil
 import struct
 from pathlib import Path
@@ -106,9 +107,17 @@ def read_vector(path):
             only(member, "rand", "encoding", "noise", "update")
             only(member["noise"], "seed", "drawn")
             only(member["update"], "values", "weight")
+            member["update"]["values"] = real(member["update"]["values"])
     for operation in vector["operations"]:
         read_operation(operation)
     return vector
+
+
+def real(values):
+    """Numbers, in lists or not; null is what is none."""
+    if isinstance(values, list):
+        return [real(value) for value in values]
+    return math.nan if values is None else values
 
 
 def read_operation(operation):

@@ -40,6 +40,19 @@ clip = 3.0          # with three bits, scale 1
 value_bits = 3
 weights = "{weights}"
 """
+NOISE = """
+[noise]
+trust = "{trust}"
+mechanism = "{mechanism}"
+noise_multiplier = {noise_multiplier}
+epsilon = {epsilon}
+delta = 1e-5
+rounds = {rounds}
+
+[sampling]
+scheme = "{scheme}"
+rate = {rate}
+"""
 POLICY = """
 schema = "fedprivacy/policy/1"
 
@@ -48,6 +61,12 @@ protocol = ["{protocol}"]
 adversary = "{adversary}"
 min_clients = {floor}
 corrupt = 0
+{more}
+"""
+BUDGET = """
+[budget."{dataset}"]
+epsilon = {epsilon}
+delta = 1e-5
 """
 
 
@@ -61,7 +80,12 @@ def make_plan(
     dropout=0.0,
     attempts=2,
     weights="summed",
+    max_clients_per_unit=1,
+    noise="",
 ):
+    """`noise` is the text of the sections for it: `make_noise`."""
+    if noise:
+        weights = "uniform"
     return Plan.parse(
         PLAN.format(
             adversary=adversary.value,
@@ -74,7 +98,32 @@ def make_plan(
             attempts=attempts,
             weights=weights,
         )
+        + f"max_clients_per_unit = {max_clients_per_unit}\n{noise}"
     )
+
+
+def make_noise(
+    trust="distributed",
+    mechanism="skellam",
+    noise_multiplier=4.0,
+    epsilon=8.0,
+    rounds=3,
+    rate=1.0,
+):
+    return NOISE.format(
+        trust=trust,
+        mechanism=mechanism,
+        noise_multiplier=noise_multiplier,
+        epsilon=epsilon,
+        rounds=rounds,
+        scheme="all" if rate == 1.0 else "poisson",
+        rate=rate,
+    )
+
+
+def make_budget(epsilon, dataset="ones"):
+    """What `make_policy` takes as `more`."""
+    return BUDGET.format(epsilon=epsilon, dataset=dataset)
 
 
 def rules_of(setting):
@@ -90,9 +139,9 @@ def house_of(setting, clients=5, policy=None, **rules):
     return Consortium(clients + setting.sparse, plan=plan, policy=policy, **named)
 
 
-def make_policy(adversary=Adversary.MALICIOUS, protocol="secagg", floor=3):
+def make_policy(adversary=Adversary.MALICIOUS, protocol="secagg", floor=3, more=""):
     return ClientPolicy.parse(
-        POLICY.format(adversary=adversary.value, protocol=protocol, floor=floor)
+        POLICY.format(adversary=adversary.value, protocol=protocol, floor=floor, more=more)
     )
 
 
@@ -120,7 +169,7 @@ class Forgetful:
     def observe_directory(self, *_):
         pass
 
-    begin = mark_spent = mark_answered = lambda *_, **__: None
+    begin = mark_spent = mark_answered = keep_head = check_affordable = lambda *_, **__: None
 
 
 @dataclass
@@ -136,6 +185,8 @@ class Consortium:
     stores: dict = field(default_factory=dict)
     store_at: object = None
     """Makes a client's store from its name; by default one in memory."""
+    head: object = None
+    """Makes the signed head of the server's ledger from the round's number."""
 
     def __post_init__(self):
         self.plan = self.plan or make_plan()
@@ -181,13 +232,16 @@ class Consortium:
             broadcast=self.broadcast,
             length=self.length,
             directory=self.directory,
+            ledger_head=self.head(number).head if self.head else bytes(32),
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
 
     def server(self, number=1, attempt=1):
         plan = self.round_plan(number, attempt)
         rng = InsecureTestRng(f"graph/{self.seed}/{number}/{attempt}".encode())
-        return RoundServer(plan, self.cohort(number), self.directory, self.broadcast, rng=rng)
+        head = self.head(number) if self.head else None
+        told = self.directory, self.broadcast
+        return RoundServer(plan, self.cohort(number), *told, rng=rng, ledger=head)
 
     def client(self, name, number=1, attempt=1):
         return RoundClient(
@@ -224,3 +278,10 @@ class Consortium:
         """The aggregate is the sum over the survivors, to the last bit."""
         assert outcome.aggregate.sum.tolist() == self.exact(outcome.survivors).tolist()
         assert outcome.aggregate.weight == len(outcome.survivors)
+
+
+def noisy_house(clients=5, policy=None, **plan):
+    """Clients under a plan with noise, masked and against a malicious server if not told else."""
+    noise = plan.pop("noise", None) or make_noise()
+    named = {key: plan.pop(key) for key in ("seed", "length", "head") if key in plan}
+    return Consortium(clients, plan=make_plan(noise=noise, **plan), policy=policy, **named)
