@@ -67,7 +67,9 @@ class _Noise(ABC):
 
     def local_variance(self, spec: VectorSpec) -> float:
         """The variance of one share in one coordinate, in squared integer units."""
-        return (self.noise_multiplier * _sensitivity(spec)) ** 2 / self.shares
+        deviation = self.noise_multiplier * _sensitivity(spec)
+        # Not by a power, whose last bit is the platform's own: the modulus follows from it.
+        return deviation * deviation / self.shares
 
     def _distance(self, spec: VectorSpec) -> float:
         """The total variation of all counted shares of a release from the ones that are named."""

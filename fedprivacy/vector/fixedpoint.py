@@ -171,7 +171,7 @@ class FixedPoint:
             before = spec.l2 * self._scale(spec)
             most = min(most, before + root)
             if self.rounding is Rounding.CONDITIONAL:
-                most = min(most, math.sqrt(before**2 + spec.length / 4 + before + root / 2))
+                most = min(most, math.sqrt(before * before + spec.length / 4 + before + root / 2))
         return most * (1 + 2.0**-50)
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
