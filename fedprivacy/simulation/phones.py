@@ -24,7 +24,7 @@ from fedprivacy.simulation.dealing import (
 __all__ = ["deal_phones", "phone_name"]
 
 MOST_IMAGES = 2
-_DIGIT_BLUR = 2.0  # a phone's images are mostly of one digit, or of the next
+_DIGIT_BLUR = 1.25  # a phone with two images has two of one digit, mostly
 
 
 def phone_name(number: int) -> str:
@@ -38,9 +38,9 @@ def deal_phones(
     """Deal scikit-learn's 1,797 images of 8 x 8: a share `held_out` to nobody, the rest to phones.
 
     A function of `rng` alone; a label of 1.0 is an even digit. Those kept back show each digit as
-    often as the whole does; a phone holds one image or two, of digits that lie close. One scale,
-    `pixel`, is every pixel's. Raises `MissingExtra` without scikit-learn, and `ConfigurationError`
-    for a number of phones, a share or scales that do not fit the data.
+    often as the whole does; a phone holds one image, or two that are mostly of one digit. There is
+    one scale, `pixel`, for all pixels. Raises `MissingExtra` without scikit-learn, and
+    `ConfigurationError` for a number of phones, a share or scales that do not fit the data.
     """
     everyone, digits = _load(tuple(scales))
     kept_back, training = held_back(digits, held_out, stream(rng, "held-out"))
