@@ -24,7 +24,7 @@ from fedprivacy.secagg import SERVER
 from fedprivacy.shipped import shipped_path
 from fedprivacy.simulation.dealing import FeatureScale
 from fedprivacy.simulation.faults import Drop, Phase
-from fedprivacy.simulation.job import Job
+from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.run import Simulation
 from fedprivacy.simulation.sampling import cohort_fault, drawn, weakest_cohort
 from fedprivacy.simulation.training import Training
@@ -159,18 +159,48 @@ def test_data_that_does_not_fit_is_refused(monkeypatch):
         data.deal(PHONES, rng=rng)
 
 
-def test_faults_name_phones(tmp_path):
-    folder = shipped_path("examples/phones")
-    for name in ("privacy.toml", "client.toml"):
-        (tmp_path / name).write_text((folder / name).read_text("utf-8"), "utf-8")
-    text = JOB.read_text("utf-8")
-    drop = '\n[faults]\ndrop = [{ round = 1, client = "%s", before = "input" }]\n'
-    (tmp_path / "job.toml").write_text(text + drop % "phone-0007", "utf-8")
-    (known,) = Job.from_toml(tmp_path / "job.toml").file.faults.drop
+@pytest.fixture
+def written(tmp_path):
+    """Writes the example's files with one text changed, and reads the job."""
+
+    def write(name, old, new):
+        for file in ("job.toml", "privacy.toml", "client.toml"):
+            text = JOB.with_name(file).read_text("utf-8")
+            changed = text.replace(old, new, 1) if file == name else text
+            assert (changed != text) == (file == name)
+            (tmp_path / file).write_text(changed, "utf-8")
+        return Job.from_toml(tmp_path / "job.toml")
+
+    return write
+
+
+def test_faults_name_phones(written):
+    drop = '[faults]\ndrop = [{ round = 1, client = "%s", before = "input" }]\n\n[data]'
+    (known,) = written("job.toml", "[data]", drop % "phone-0007").file.faults.drop
     assert known == Drop(round=1, client="phone-0007", before=Phase.INPUT)
-    (tmp_path / "job.toml").write_text(text + drop % "hospital-07", "utf-8")
     with pytest.raises(ConfigurationError, match="choose phone-0001 to phone-1200"):
-        Job.from_toml(tmp_path / "job.toml")
+        written("job.toml", "[data]", drop % "hospital-07")
+
+
+def test_an_open_protocol_is_settled_for_the_smallest_sample(written):
+    job = written("privacy.toml", '"secagg+"', '"auto"')
+    assert job.plan == Job.from_toml(JOB).plan
+    assert "takes secagg+ for 56 clients" in job.why
+
+
+def test_a_phone_has_a_file_only_once_it_is_drawn(tmp_path):
+    job = example(rounds=1, stores=Stores.FILES)
+    plan = replace(job.plan, sampling=SamplingRules(scheme="poisson", rate=0.06))
+    rng = InsecureTestRng(4)
+    simulation = Simulation(Job(job.file, plan, job.policy), tmp_path / "run", rng=rng)
+    try:
+        record = simulation.run(Watcher(Transcript()))
+    finally:
+        simulation.close()
+    (attempt,) = record.rounds[0].attempts
+    found = {path.stem for path in (tmp_path / "run" / "clients").glob("*.db")}
+    assert found == set(attempt.survivors)
+    assert 0 < len(found) < PHONES
 
 
 # ------------------------------------------------------------------ the sample
@@ -244,6 +274,13 @@ def test_epsilon_is_the_accountants_for_so_many_sums(short):
         assert entry.weight == 120
         measured = entry.simulation_only
         assert 0 < measured.largest_difference <= measured.quantisation_bound
+
+
+def test_the_servers_noise_is_what_is_charged(short):
+    for entry in short.record.rounds:
+        noise = entry.simulation_only.noise
+        ratio = LENGTH * (noise.deviation / noise.planned) ** 2
+        assert chi2.ppf(FALSE_ALARM / 2, LENGTH) < ratio < chi2.isf(FALSE_ALARM / 2, LENGTH)
 
 
 def test_the_budget_holds_the_plans_rounds_and_not_one_more():
