@@ -15,8 +15,10 @@ __all__ = ["accuracy", "exactness"]
 
 def accuracy(record: RunRecord, known: SimulatedRun) -> Iterator[RenderableType]:
     """Held-out accuracy: of this run, of the same run unprotected, of always one answer."""
-    unit = printable(record.guarantee.unit)
-    yield titled(f"Accuracy on {counted(known.held_out, unit)} that no client trained on")
+    plan = record.plan
+    # Where the unit is a client, what is held out are not units but examples that no client has.
+    held_out = printable(plan.dataset.unit) if plan.protects_units else "example"
+    yield titled(f"Accuracy on {counted(known.held_out, held_out)} that no client trained on")
     yield figures(
         [
             (f"this run ({printable(record.guarantee.protocol)})", percent(known.accuracy)),

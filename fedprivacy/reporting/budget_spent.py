@@ -12,6 +12,7 @@ from fedprivacy.reporting.tables import figures, titled
 from fedprivacy.reporting.text import counted, printable
 from fedprivacy.rounds.privacy import rounded_up
 from fedprivacy.rounds.record import BudgetRecord, RunRecord
+from fedprivacy.rounds.rules import Trust
 
 __all__ = ["budget_spent"]
 
@@ -26,10 +27,20 @@ def budget_spent(record: RunRecord) -> Iterator[RenderableType]:
         return
     yield titled(f"What the sums tell of one {printable(budget.unit)}, at delta = {budget.delta:g}")
     yield figures(_figures(record, budget))
+    if _counts_on_secrecy(record):
+        yield Text(
+            "This counts on it that who takes part stays hidden. It does not hold for those who "
+            "see that: the server, the clients, and whoever reads this record, which names them."
+        )
     for r in record.rounds:
         if r.refusal:
             yield Text(f"Round {r.round} was refused before anyone was asked:")
             yield Text(printable(r.refusal))
+
+
+def _counts_on_secrecy(record: RunRecord) -> bool:
+    plan = record.plan
+    return plan.sampling.scheme != "all" and plan.noise.trust is Trust.SERVER
 
 
 def _figures(record: RunRecord, budget: BudgetRecord) -> Iterator[tuple[str, str]]:

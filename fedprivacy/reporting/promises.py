@@ -15,9 +15,11 @@ from fedprivacy.rounds.record import GuaranteeRecord
 __all__ = ["promises"]
 
 
-def promises(guarantee: GuaranteeRecord) -> Iterator[RenderableType]:
-    """A sentence a line: `+` for what holds, `-` for what does not."""
+def promises(guarantee: GuaranteeRecord, remark: str = "") -> Iterator[RenderableType]:
+    """A sentence a line: `+` for what holds, `-` for what does not; `remark` stands before them."""
     yield titled("What holds (+) and what does not (-)")
+    if remark:
+        yield Text(remark)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     for sign, sentences in (("+", guarantee.holds), ("-", guarantee.does_not_hold)):
         for sentence in sentences:

@@ -21,11 +21,9 @@ __all__ = ["run_report"]
 
 def run_report(record: RunRecord) -> Iterator[RenderableType]:
     """The parts of the report in order, an empty line between them; legible at 80 columns."""
-    guarantee = record.guarantee
     yield Text(
-        f"{counted(len(record.rounds), 'round')} of {printable(guarantee.protocol)} among "
-        f"{counted(guarantee.cohort, 'client')}, threshold {guarantee.threshold}; "
-        f"fedprivacy {printable(record.fedprivacy)}"
+        f"{counted(len(record.rounds), 'round')} of {printable(record.guarantee.protocol)} among "
+        f"{_among(record)}; fedprivacy {printable(record.fedprivacy)}"
     )
     yield Text(f"run {printable(record.run_id)}")
     for part in _parts(record):
@@ -45,4 +43,20 @@ def _parts(record: RunRecord) -> Iterator[Iterable[RenderableType]]:
     if known:
         yield accuracy(record, known)
         yield exactness(known)
-    yield promises(record.guarantee)
+    yield promises(record.guarantee, _of_which_cohort(record))
+
+
+def _among(record: RunRecord) -> str:
+    """Whom the rounds were over, and the threshold where all rounds have the same."""
+    everyone, sampling = counted(len(record.clients), "client"), record.plan.sampling
+    if sampling.scheme == "all":
+        return f"{everyone}, threshold {record.guarantee.threshold}"
+    return f"{everyone}, each drawn at a rate of {sampling.rate:g}"
+
+
+def _of_which_cohort(record: RunRecord) -> str:
+    """Where cohorts are of any size, the guarantee is that of the one that promises least."""
+    if record.plan.sampling.scheme == "all":
+        return ""
+    least = counted(record.guarantee.cohort, "client")
+    return f"Of a cohort of {least}, which promises the least with which a round is run:"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,18 +12,33 @@ import msgspec
 from msgspec import Meta
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.randomness import Rng
 from fedprivacy.rounds import ClientPolicy, Plan
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.policy import NoiseFloor
 from fedprivacy.rounds.rules import AUTO, NoiseRules, Trust
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+from fedprivacy.simulation.dealing import FeatureScale, Population
 from fedprivacy.simulation.faults import Drop
-from fedprivacy.simulation.hospitals import FeatureScale, hospital_name
+from fedprivacy.simulation.hospitals import deal_hospitals, hospital_name
+from fedprivacy.simulation.phones import deal_phones, phone_name
+from fedprivacy.simulation.sampling import smallest_cohort
 
-__all__ = ["DataSpec", "FaultSpec", "Job", "JobFile", "ModelSpec"]
+__all__ = ["DataSpec", "FaultSpec", "Job", "JobFile", "ModelSpec", "Stores"]
 
 _Rate = Annotated[float, Meta(gt=0.0)]
+
+_NAMES: dict[str, Callable[[int], str]] = {"breast-cancer": hospital_name, "digits": phone_name}
+
+
+class Stores(enum.Enum):
+    """Where a simulation's clients keep their stores, which end with it."""
+
+    FILES = "files"
+    """In the run's folder, each commit synced, as a real client's is."""
+    MEMORY = "memory"
+    """For crowds: thousands of files would take longer than the rounds."""
 
 
 class ModelSpec(Section, frozen=True, kw_only=True):
@@ -35,9 +52,18 @@ class ModelSpec(Section, frozen=True, kw_only=True):
 class DataSpec(Section, frozen=True, kw_only=True):
     """What it is trained on."""
 
-    kind: Literal["breast-cancer"]
+    kind: Literal["breast-cancer", "digits"]
     held_out: float
     features: tuple[FeatureScale, ...]
+
+    def client_name(self, number: int) -> str:
+        """The name of a client of this data, counted from 1."""
+        return _NAMES[self.kind](number)
+
+    def deal(self, clients: int, *, rng: Rng) -> Population:
+        """The data, dealt to so many clients; a function of `rng` alone."""
+        deal = deal_hospitals if self.kind == "breast-cancer" else deal_phones
+        return deal(clients, held_out=self.held_out, scales=self.features, rng=rng)
 
 
 class FaultSpec(Section, frozen=True, kw_only=True):
@@ -58,6 +84,7 @@ class JobFile(Section, frozen=True, kw_only=True):
     model: ModelSpec
     data: DataSpec
     faults: FaultSpec = FaultSpec()
+    stores: Stores = Stores.FILES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,7 +106,8 @@ class Job:
         path = Path(path)
         file = load_toml(JobFile, path, "job")
         _check_drops(file)
-        settled = settle(Plan.from_toml(path.parent / file.plan), file.clients)
+        plan = Plan.from_toml(path.parent / file.plan)
+        settled = settle(plan, smallest_cohort(plan, file.clients))
         policy = ClientPolicy.from_toml(path.parent / file.policy)
         return cls(file, settled.plan, policy, settled.why)
 
@@ -108,26 +136,29 @@ class Job:
         rules = replace(
             self.plan.aggregation, protocol=protocol, adversary=adversary, degree=0, threshold=0
         )
-        plan, require = replace(self.plan, aggregation=rules), self.policy.require
+        plan, policy = replace(self.plan, aggregation=rules), self.policy
         if protocol == Plain.name and plan.noise.trust is Trust.DISTRIBUTED:
-            # A share of noise protects nobody by itself: the comparison is with none at all.
+            # A share of noise protects nobody by itself: the comparison is with none at all, in
+            # which no client with a budget would take part.
             plan = replace(plan, noise=NoiseRules())
-            require = replace(require, noise=NoiseFloor())
-        settled = settle(plan, self.file.clients)
+            require = replace(policy.require, noise=NoiseFloor())
+            policy = replace(policy, require=require, budget={})
+        settled = settle(plan, smallest_cohort(plan, self.file.clients))
         settled.plan.check()
-        rules = settled.plan.aggregation
+        rules, require = settled.plan.aggregation, policy.require
         floors = replace(require.aggregation, protocol=(rules.protocol,), adversary=rules.adversary)
-        policy = replace(self.policy, require=replace(require, aggregation=floors))
+        policy = replace(policy, require=replace(require, aggregation=floors))
         return dataclasses.replace(self, plan=settled.plan, policy=policy, why=settled.why)
 
 
 def _check_drops(file: JobFile) -> None:
-    names = {hospital_name(i) for i in range(1, file.clients + 1)}
+    name = file.data.client_name
+    names = {name(i) for i in range(1, file.clients + 1)}
     for i, drop in enumerate(file.faults.drop):
         if drop.client not in names:
             raise ConfigurationError(
                 f"job.faults.drop[{i}].client = {drop.client} is none of the {file.clients} "
-                f"clients: choose {hospital_name(1)} to {hospital_name(file.clients)}"
+                f"clients: choose {name(1)} to {name(file.clients)}"
             )
         if not 1 <= drop.round <= file.rounds:
             raise ConfigurationError(

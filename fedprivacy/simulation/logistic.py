@@ -1,4 +1,4 @@
-"""Logistic regression, one gradient a patient, and the server's descent with momentum.
+"""Logistic regression, one gradient an example, and the server's descent with momentum.
 
 The model is small enough for closed forms: a weight per feature and, last, a bias. Nothing here is
 random: the same sums give the same weights, bit for bit on one machine.
@@ -23,10 +23,10 @@ def initial_weights(features: int) -> Floats:
 
 
 def unit_gradients(weights: Floats, features: Floats, labels: Floats) -> Floats:
-    """Each patient's gradient of the log loss, `(patients, features + 1)` float64.
+    """Each example's gradient of the log loss, `(examples, features + 1)` float64.
 
-    `features` is `(patients, features)`, `labels` is `(patients,)` of 0.0 and 1.0. Row i is
-    (expit(w.x_i + b) - y_i) * (x_i, 1), the derivative of -log P(y_i | x_i); of no patients, no
+    `features` is `(examples, features)`, `labels` is `(examples,)` of 0.0 and 1.0. Row i is
+    (expit(w.x_i + b) - y_i) * (x_i, 1), the derivative of -log P(y_i | x_i); of no examples, no
     rows.
     """
     error = expit(_logits(weights, features)) - labels
@@ -34,7 +34,7 @@ def unit_gradients(weights: Floats, features: Floats, labels: Floats) -> Floats:
 
 
 def accuracy(weights: Floats, features: Floats, labels: Floats) -> float:
-    """The share of patients on whose side of one half the model is; of no patients, nan."""
+    """The share of examples on whose side of one half the model is; of no examples, nan."""
     if not len(labels):
         return float("nan")
     return float(np.mean((_logits(weights, features) > 0) == (labels > 0.5)))

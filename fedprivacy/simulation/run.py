@@ -12,17 +12,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from fedprivacy.crypto import Directory, Identity, SigningKey
-from fedprivacy.errors import BudgetExhausted, ConfigurationError
-from fedprivacy.ledger import ClientStore, Reservation
-from fedprivacy.randomness import (
-    SEED_BYTES,
-    InsecureTestRng,
-    Keystream,
-    Rng,
-    SystemRng,
-    uniform_below,
-)
+from fedprivacy.errors import BudgetExhausted, ConfigurationError, Reason
+from fedprivacy.ledger import Reservation
+from fedprivacy.randomness import InsecureTestRng, Rng, SystemRng
 from fedprivacy.rounds import Guarantee, RoundClient, RoundPlan, RoundRecord, RoundServer, RunRecord
 from fedprivacy.rounds.record import (
     AttemptRecord,
@@ -36,7 +28,9 @@ from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
 from fedprivacy.simulation.books import Books
 from fedprivacy.simulation.faults import Dropouts
-from fedprivacy.simulation.job import Job
+from fedprivacy.simulation.job import Job, Stores
+from fedprivacy.simulation.members import Members
+from fedprivacy.simulation.sampling import cohort_fault, drawn, weakest_cohort
 from fedprivacy.simulation.training import Training
 from fedprivacy.simulation.witness import Witness
 from fedprivacy.transport import InProcess, Outcome, PhaseMeter
@@ -44,8 +38,6 @@ from fedprivacy.vector import Update, Weights
 from fedprivacy.wire import DIGEST_BYTES, Transcript
 
 __all__ = ["Observer", "Simulation"]
-
-_COIN = 1 << 53
 
 
 class Observer(Protocol):
@@ -57,21 +49,13 @@ class Observer(Protocol):
 
 
 @dataclass(slots=True)
-class _Member:
-    """One client of the simulation, with what is its own."""
-
-    identity: Identity
-    store: ClientStore
-
-
-@dataclass(slots=True)
 class Simulation:
     """One run of a job, all parties in this process.
 
     Identities, keys, masks and rounding come from `rng`; the job's seed deals the data and nothing
     else. `folder`, where given, receives `rounds.jsonl`, a line synced after each round, and
-    `record.json`; the clients' stores lie in it as well, one a client. `run_id` has 16 bytes and is
-    drawn where it is not given.
+    `record.json`; the clients' stores lie in it as well, unless the job keeps them in memory.
+    `run_id` has 16 bytes and is drawn where it is not given.
     """
 
     job: Job
@@ -79,25 +63,31 @@ class Simulation:
     rng: Rng = field(default_factory=SystemRng)
     transcript: Transcript | None = None
     run_id: bytes = b""
-    _members: dict[str, _Member] = field(default_factory=dict)
-    _directory: Directory | None = None
+    _members: Members = field(init=False)
     _books: Books | None = None
     _training: Training = field(init=False)
+    _cohort: int = field(init=False)
 
     def __post_init__(self) -> None:
         file, plan = self.job.file, self.job.plan
-        self._training = Training.start(file, rng=InsecureTestRng(file.seed))
-        names = tuple(self._training.consortium.hospitals)
+        self._training = Training.start(self.job, rng=InsecureTestRng(file.seed))
+        names = tuple(self._training.population.clients)
         # Refuse what no round could make good before anything is written.
-        quorum = plan.quorum(len(names))
-        self.job.policy.check(plan, threshold=quorum.threshold, cohort=len(names))
+        self._cohort = weakest_cohort(plan, len(names))
+        quorum = plan.quorum(self._cohort)
+        self.job.policy.check(plan, threshold=quorum.threshold, cohort=self._cohort)
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             _make_folder(self.folder)
         if plan.noise.trust is not Trust.NONE:
             place = ":memory:" if self.folder is None else self.folder / "ledger.db"
             self._books = Books.open(plan, self._training.length, place, rng=self.rng)
-        self._enrol(names)
+        self._members = Members.enrol(
+            names,
+            with_directory=plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS,
+            folder=self.folder if file.stores is Stores.FILES else None,
+            rng=self.rng,
+        )
 
     def run(self, observer: Observer) -> RunRecord:
         """Every round of the job, or until its budget is spent; a round may end without a sum."""
@@ -116,35 +106,16 @@ class Simulation:
         """Let go of the ledger and the clients' stores."""
         if self._books is not None:
             self._books.close()
-        for member in self._members.values():
-            member.store.close()
-
-    # ------------------------------------------------------------------ parties
-
-    def _enrol(self, names: tuple[str, ...]) -> None:
-        """Identities, a directory that an authority signs, and a store that pins the authority."""
-        authority = SigningKey.from_seed(self.rng.child("authority").bytes(SEED_BYTES))
-        for name in names:
-            identity = Identity.new(name, rng=self.rng.child(f"identity/{name}"))
-            store = self._store(name)
-            store.pin_authority(authority.public)
-            self._members[name] = _Member(identity, store)
-        if self.job.plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS:
-            entries = [(n, m.identity.key.public) for n, m in self._members.items()]
-            self._directory = Directory.sign(1, entries, authority)
-
-    def _store(self, name: str) -> ClientStore:
-        if self.folder is None:
-            return ClientStore(":memory:")
-        clients, anchors = self.folder / "clients", self.folder / "anchors"
-        for folder in (clients, anchors):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        return ClientStore(clients / f"{name}.db", anchor=anchors / f"{name}.json")
+        self._members.close()
 
     # ------------------------------------------------------------------ rounds
 
     def _round(self, number: int, observer: Observer) -> RoundRecord:
-        cohort = Cohort.of(self._drawn(number), rng=self.rng.child(f"cohort/{number}"))
+        plan = self.job.plan
+        asked = drawn(self._members.names, plan.sampling, rng=self.rng.child(f"sample/{number}"))
+        if plan.sampling.scheme != "all" and cohort_fault(plan, len(asked)):
+            return self._without_sum(number, "aborted", (_untried(),))
+        cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         try:
@@ -156,16 +127,6 @@ class Simulation:
         except BudgetExhausted as error:
             return self._without_sum(number, "refused", tuple(attempts), str(error))
         return self._without_sum(number, "aborted", tuple(attempts))
-
-    def _drawn(self, number: int) -> tuple[str, ...]:
-        """Who is asked: everyone, or each by a coin of its own that only the server sees."""
-        names, sampling = tuple(self._members), self.job.plan.sampling
-        if sampling.scheme == "all":
-            return names
-        bar = sampling.rate * _COIN
-        stream = Keystream(self.rng.child(f"sample/{number}").bytes(SEED_BYTES))
-        coins = uniform_below(_COIN, len(names), stream)
-        return tuple(name for name, coin in zip(names, coins, strict=True) if coin < bar)
 
     def _attempts(
         self, number: int, cohort: Cohort, out: set[str], observer: Observer
@@ -194,15 +155,15 @@ class Simulation:
             attempt=attempt,
             broadcast=broadcast,
             length=training.length,
-            directory=self._directory,
+            directory=self._members.directory,
             ledger_head=head.head if head else bytes(DIGEST_BYTES),
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
         clients = {
             name: RoundClient(
                 self.job.policy,
-                self._members[name].identity,
-                self._members[name].store,
+                self._members.identities[name],
+                self._members.store(name),
                 rng=witness.watched(name, self.rng.child(f"client/{name}/{number}/{attempt}")),
             )
             for name in cohort.members
@@ -211,7 +172,7 @@ class Simulation:
             RoundServer(
                 plan,
                 cohort,
-                self._directory,
+                self._members.directory,
                 broadcast,
                 rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
                 ledger=head,
@@ -248,9 +209,7 @@ class Simulation:
             raise ConfigurationError("there is no sum to record")
         plan, length, size = self.job.plan, self._training.length, len(cohort.members)
         noise = witness.noise(plan, outcome.survivors, cohort=size, length=length)
-        difference = self._training.step(
-            aggregate, outcome.survivors, plan.update.clip, noise.values
-        )
+        difference = self._training.step(aggregate, outcome.survivors, noise.values)
         summed = plan.update.weights is Weights.SUMMED
         counted = aggregate.weight if summed else len(outcome.survivors)
         bound = plan.pipeline(length, size).quantisation_bound(counted)
@@ -305,7 +264,7 @@ class Simulation:
             os.fsync(file.fileno())
 
     def _finish(self, rounds: tuple[RoundRecord, ...]) -> RunRecord:
-        plan, names = self.job.plan, tuple(self._members)
+        plan, held_out = self.job.plan, self._training.population.held_out
         simulated = [r.simulation_only for r in rounds if r.outcome == "sum" and r.simulation_only]
         protected, unprotected = self._training.accuracies()
         closest = max(
@@ -316,13 +275,13 @@ class Simulation:
             run_id=self.run_id.hex(),
             plan=plan,
             plan_hash=plan.digest().hex(),
-            guarantee=GuaranteeRecord.of(Guarantee.of(plan, len(names), self._training.length)),
-            clients=names,
+            guarantee=GuaranteeRecord.of(Guarantee.of(plan, self._cohort, self._training.length)),
+            clients=self._members.names,
             rounds=rounds,
             simulation_only=SimulatedRun(
                 seed=self.job.file.seed,
-                held_out=len(self._training.consortium.held_out),
-                majority=self._training.consortium.held_out.majority,
+                held_out=len(held_out),
+                majority=held_out.majority,
                 accuracy=protected,
                 accuracy_unprotected=unprotected,
                 largest_difference=closest.largest_difference if closest else 0.0,
@@ -357,6 +316,22 @@ def _attempt_record(attempt: int, plan: RoundPlan, outcome: Outcome) -> AttemptR
             )
             for meter in outcome.phases
         ),
+    )
+
+
+def _untried() -> AttemptRecord:
+    """Too few were drawn: no plan was frozen, nobody was asked and nothing was charged."""
+    return AttemptRecord(
+        attempt=1,
+        round_id="",
+        outcome="aborted",
+        reason=_code(Reason.TOO_FEW.name),
+        survivors=(),
+        refused={},
+        excluded={},
+        culprits=(),
+        unmasking_requested=False,
+        phases=(),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a simulation trains: patients' gradients at the hospitals, descent at the server."""
+"""What a simulation trains: one gradient a unit at the clients, descent at the server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.randomness import Rng
-from fedprivacy.simulation.hospitals import Consortium, Patients, load_consortium
-from fedprivacy.simulation.job import JobFile
+from fedprivacy.rounds import Plan
+from fedprivacy.simulation.dealing import Population
+from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.logistic import Descent, accuracy, initial_weights, unit_gradients
 from fedprivacy.vector import Aggregate, Update
 from fedprivacy.wire import Record, encode
@@ -38,23 +39,22 @@ def read_broadcast(data: bytes) -> Floats:
 class Training:
     """The run's model, beside the same model trained on float64 sums of the same updates."""
 
-    consortium: Consortium
+    plan: Plan
+    population: Population
     protected: Descent
     unprotected: Descent
 
     @classmethod
-    def start(cls, file: JobFile, *, rng: Rng) -> Training:
+    def start(cls, job: Job, *, rng: Rng) -> Training:
         """Deal the data and put both models at zero."""
-        consortium = load_consortium(
-            file.clients, held_out=file.data.held_out, scales=file.data.features, rng=rng
-        )
-        model = file.model
+        file, model = job.file, job.file.model
+        population = file.data.deal(file.clients, rng=rng)
         descent = Descent.start(
-            initial_weights(len(file.data.features)),
+            initial_weights(population.held_out.features.shape[1]),
             learning_rate=model.learning_rate,
             momentum=model.momentum,
         )
-        return cls(consortium, descent, descent)
+        return cls(job.plan, population, descent, descent)
 
     @property
     def length(self) -> int:
@@ -65,43 +65,46 @@ class Training:
         return encode(Broadcast("logistic", self.protected.weights.astype("<f8").tobytes()))
 
     def update_of(self, client: str, broadcast: bytes) -> Update:
-        """A hospital's gradients under the model that it was sent, one row a patient."""
-        return Update(_gradients(self.consortium.hospitals[client], read_broadcast(broadcast)))
+        """A client's gradients under the model that it was sent: a row a unit, or its own alone."""
+        vectors = self._vectors(client, read_broadcast(broadcast))
+        return Update(vectors if self.plan.protects_units else vectors[0])
 
-    def float_sum(self, survivors: Iterable[str], clip: float, weights: Floats) -> Floats:
+    def float_sum(self, survivors: Iterable[str], weights: Floats) -> Floats:
         """The float64 sum of the survivors' clipped gradients, by code that shares no stage."""
-        rows = [_gradients(self.consortium.hospitals[s], weights) for s in survivors]
-        gradients = np.concatenate(rows)
+        gradients = np.concatenate([self._vectors(s, weights) for s in survivors])
         norms = np.sqrt(np.einsum("ij,ij->i", gradients, gradients))
-        factors = np.minimum(1.0, clip / np.maximum(norms, np.finfo(np.float64).tiny))
+        clip, least = self.plan.update.clip, np.finfo(np.float64).tiny
+        factors = np.minimum(1.0, clip / np.maximum(norms, least))
         total: Floats = factors @ gradients
         return total
 
-    def step(
-        self, aggregate: Aggregate, survivors: Iterable[str], clip: float, noise: Floats
-    ) -> float:
+    def step(self, aggregate: Aggregate, survivors: Iterable[str], noise: Floats) -> float:
         """Both models take their step; returns the largest difference of the two sums.
 
         The sums compared are over the same updates, those of the protected model, with the same
         noise, `(length,)`, which the unprotected model does without.
         """
         survivors = tuple(survivors)
-        plain = self.float_sum(survivors, clip, self.protected.weights)
-        own = self.float_sum(survivors, clip, self.unprotected.weights)
-        patients = sum(len(self.consortium.hospitals[s]) for s in survivors)
+        plain = self.float_sum(survivors, self.protected.weights)
+        own = self.float_sum(survivors, self.unprotected.weights)
         self.protected = self.protected.step(aggregate.mean)
-        self.unprotected = self.unprotected.step(own / patients)
+        self.unprotected = self.unprotected.step(own / sum(map(self._units, survivors)))
         return float(np.max(np.abs(aggregate.sum - (plain + noise))))
 
     def accuracies(self) -> tuple[float, float]:
-        """On the held-out patients: of the protected model, and of the unprotected one."""
-        held_out = self.consortium.held_out
+        """On the held-out examples: of the protected model, and of the unprotected one."""
+        held_out = self.population.held_out
         protected, unprotected = (
             accuracy(d.weights, held_out.features, held_out.labels)
             for d in (self.protected, self.unprotected)
         )
         return protected, unprotected
 
+    def _units(self, client: str) -> int:
+        return len(self.population.clients[client]) if self.plan.protects_units else 1
 
-def _gradients(patients: Patients, weights: Floats) -> Floats:
-    return unit_gradients(weights, patients.features, patients.labels)
+    def _vectors(self, client: str, weights: Floats) -> Floats:
+        """One gradient a unit, `(units, length)`: of each example, or the mean over a client's."""
+        examples = self.population.clients[client]
+        gradients = unit_gradients(weights, examples.features, examples.labels)
+        return gradients if self.plan.protects_units else gradients.mean(axis=0, keepdims=True)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fedprivacy.errors import ConfigurationError, MissingExtra
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.shipped import shipped_path
-from fedprivacy.simulation.hospitals import FeatureScale, load_consortium
+from fedprivacy.simulation.dealing import FeatureScale
+from fedprivacy.simulation.hospitals import deal_hospitals
 from fedprivacy.simulation.logistic import Descent, accuracy, initial_weights, unit_gradients
 
 JOB = tomllib.loads(shipped_path("examples/hospitals/job.toml").read_text("utf-8"))
@@ -20,43 +21,43 @@ SCALES = msgspec.convert(JOB["data"]["features"], tuple[FeatureScale, ...])
 
 
 def deal(seed=1, hospitals=20, held_out=0.25, scales=SCALES):
-    return load_consortium(hospitals, held_out=held_out, scales=scales, rng=InsecureTestRng(seed))
+    return deal_hospitals(hospitals, held_out=held_out, scales=scales, rng=InsecureTestRng(seed))
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(7, 71))
 def test_every_patient_is_dealt_exactly_once(seed, hospitals):
     dealt = deal(seed, hospitals)
-    assert len(dealt.hospitals) == hospitals
-    sizes = [len(patients) for patients in dealt.hospitals.values()]
+    assert len(dealt.clients) == hospitals
+    sizes = [len(patients) for patients in dealt.clients.values()]
     assert sum(sizes) == 426
     assert min(sizes) >= 6
     assert max(sizes) <= 64
     assert len(dealt.held_out) == 143
-    rows = np.vstack([dealt.held_out.features, *(p.features for p in dealt.hospitals.values())])
+    rows = np.vstack([dealt.held_out.features, *(p.features for p in dealt.clients.values())])
     assert len(np.unique(rows, axis=0)) == 569
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_hospitals_differ_and_the_held_out_are_like_the_whole(seed):
     dealt = deal(seed)
-    shares = [patients.labels.mean() for patients in dealt.hospitals.values()]
+    shares = [patients.labels.mean() for patients in dealt.clients.values()]
     assert min(shares) < 0.2
     assert max(shares) > 0.8
-    assert len({len(patients) for patients in dealt.hospitals.values()}) > 5
+    assert len({len(patients) for patients in dealt.clients.values()}) > 5
     assert dealt.held_out.majority == 90 / 143
 
 
 def test_one_seed_deals_the_same_hands():
     one, same, other = deal(1), deal(1), deal(2)
     first = "hospital-01"
-    assert np.array_equal(one.hospitals[first].features, same.hospitals[first].features)
+    assert np.array_equal(one.clients[first].features, same.clients[first].features)
     assert not np.array_equal(one.held_out.features, other.held_out.features)
 
 
 def test_the_constants_put_the_published_range_on_minus_one_to_three():
     dealt = deal()
-    everyone = np.vstack([dealt.held_out.features, *(p.features for p in dealt.hospitals.values())])
+    everyone = np.vstack([dealt.held_out.features, *(p.features for p in dealt.clients.values())])
     # The published table is rounded to three digits, coarse for the smallest of the measures.
     assert everyone.min() > -1.2
     assert everyone.max() < 3.05
@@ -70,10 +71,10 @@ def test_ten_rounds_of_the_examples_descent_classify_the_held_out(seed):
     descent = Descent.start(
         initial_weights(30), learning_rate=model["learning_rate"], momentum=model["momentum"]
     )
-    patients = sum(len(p) for p in dealt.hospitals.values())
+    patients = sum(len(p) for p in dealt.clients.values())
     for _ in range(JOB["rounds"]):
         total = np.zeros(31)
-        for p in dealt.hospitals.values():
+        for p in dealt.clients.values():
             rows = unit_gradients(descent.weights, p.features, p.labels)
             norms = np.linalg.norm(rows, axis=1, keepdims=True)
             total += (rows / np.maximum(norms, 1.0)).sum(axis=0)
@@ -82,7 +83,7 @@ def test_ten_rounds_of_the_examples_descent_classify_the_held_out(seed):
 
 
 def test_faults_name_clients_and_rounds_that_the_job_has():
-    names = set(deal(hospitals=JOB["clients"]).hospitals)
+    names = set(deal(hospitals=JOB["clients"]).clients)
     drops = JOB["faults"]["drop"]
     assert {d["client"] for d in drops} <= names
     assert {d["round"] for d in drops} <= set(range(1, JOB["rounds"] + 1))

@@ -33,7 +33,7 @@ class Talker:
             logging.getLogger("careless").info("%r %s", thing, thing)
 
     def round_started(self, number, of):
-        self._say(number, of, self.simulation._members, self.simulation._directory)
+        self._say(number, of, self.simulation._members, self.simulation._members.directory)
 
     def phase_ended(self, number, attempt, meter):
         self._say(meter)

@@ -47,7 +47,9 @@ def exact():
     job, replace = example(), msgspec.structs.replace
     update = replace(job.plan.update, weights=Weights.SUMMED, public_weight=0)
     plan = replace(job.plan, noise=NoiseRules(), update=update)
-    policy = replace(job.policy, require=replace(job.policy.require, noise=NoiseFloor()))
+    # A hospital with a budget takes part in no sum without noise.
+    require = replace(job.policy.require, noise=NoiseFloor())
+    policy = replace(job.policy, require=require, budget={})
     return Job(changed(job, rounds=10), plan, policy)
 
 
@@ -144,11 +146,12 @@ def test_a_client_draws_its_own_line(tmp_path):
     """Its store, which remembers other runs, declines when its own budget is spent."""
     job, replace = example(), msgspec.structs.replace
     budget = {job.plan.dataset.id: replace(job.policy.budget[job.plan.dataset.id], epsilon=2.0)}
-    file = changed(job, faults=FaultSpec())
+    # Beyond the plan's ten rounds they would decline for the plan's sake.
+    file = changed(job, rounds=10, faults=FaultSpec())
     record, _ = run(Job(file, job.plan, replace(job.policy, budget=budget)), tmp_path / "run")
     outcomes = [r.outcome for r in record.rounds]
     afforded = outcomes.count("sum")
-    assert outcomes == ["sum"] * afforded + ["aborted"] * (11 - afforded)
+    assert outcomes == ["sum"] * afforded + ["aborted"] * (10 - afforded)
     assert 0 < record.rounds[afforded - 1].budget.epsilon <= 2.0
     for entry in record.rounds[afforded:]:
         assert entry.attempts[0].refused == dict.fromkeys(record.clients, "budget")
