@@ -21,7 +21,7 @@ from fedprivacy.dp.events import (
     SkellamEvent,
 )
 from fedprivacy.errors import ConfigurationError
-from fedprivacy.ledger.budget_events import MAX_COUNT, PrivacyEvent, Spend
+from fedprivacy.ledger.budget_events import PrivacyEvent, Spend
 
 __all__ = ["release_of", "spend_of"]
 
@@ -38,15 +38,9 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 
 
 def spend_of(release: Release) -> Spend:
-    """What the ledger keeps of a release; raises `ConfigurationError` for a count beyond floats."""
+    """What the ledger keeps of a release; its whole numbers are small enough to be exact floats."""
     sample, event = release.sample, release.event
     numbers = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-    for name, value in numbers.items():
-        if isinstance(value, int) and value > MAX_COUNT:
-            raise ConfigurationError(
-                f"{type(event).__name__}.{name} = {value} is above {MAX_COUNT}, the most that the "
-                "ledger keeps exactly: count in larger units"
-            )
     name = "/".join([_NAMES[type(event)], sample.scheme.value, sample.secrecy.value])
     return Spend(PrivacyEvent.of(name, **numbers, **{_RATE: sample.rate}), release.count)
 
