@@ -22,6 +22,7 @@ RUN_EXAMPLES = (
     "fedprivacy run examples/hospitals/job.toml",
     "fedprivacy run examples/hospitals/job.toml --protocol secagg+",
     "fedprivacy run examples/hospitals/job.toml --protocol plain --seed 2",
+    "fedprivacy run examples/phones/job.toml",
     "fedprivacy run job.toml --json | jq .simulation_only",
 )
 DEMO_EXAMPLES = (

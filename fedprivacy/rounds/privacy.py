@@ -185,7 +185,8 @@ class PrivacyClaim:
         if self.sampled:
             lines.append(
                 "The amplification by sampling holds for those only who do not see who takes part: "
-                "neither for the server nor for clients."
+                "neither for the server nor for clients. How many take part is not noised: those "
+                "who are asked are told."
             )
         lines.append(
             "Noise is drawn from AES-CTR, so that all this is computational; what else a client "

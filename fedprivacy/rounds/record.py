@@ -57,6 +57,7 @@ class AttemptRecord(_Part, frozen=True, kw_only=True):
 
     attempt: int
     round_id: str
+    """Empty where too few were drawn: no plan was frozen."""
     outcome: Literal["sum", "aborted"]
     reason: str
     """Of the abort; empty for a sum."""
