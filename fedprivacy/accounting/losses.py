@@ -52,7 +52,8 @@ def pld_epsilon(
     for (multiplier, rate), count in parts.items():
         one = _composed(multiplier, rate, count, adjacency, interval)
         total = one if total is None else total.compose(one)
-    epsilon = float(total.get_epsilon_for_delta(delta))
+    with np.errstate(over="ignore"):  # a ratio of masses may be infinite: then epsilon is, too
+        epsilon = float(total.get_epsilon_for_delta(delta))
     return epsilon if math.isfinite(epsilon) else None
 
 

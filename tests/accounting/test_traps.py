@@ -175,3 +175,9 @@ def test_importing_the_room_leaves_the_library_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_masses_whose_ratio_overflows_leave_the_answer_to_another_bound():
+    release = Release(GaussianEvent(0.400390625), hidden(0.38671875), 638)
+    told = epsilon_of([release], 1e-5)
+    assert 0 < told.lower <= told.epsilon < math.inf
