@@ -1,6 +1,7 @@
 """From privacy events to epsilon: accountants, a filter, a planner. Pure."""
 
 from fedprivacy.accounting.accountant import Accountant, Bound, Method, epsilon_of
+from fedprivacy.accounting.figures import downwards, upwards
 from fedprivacy.accounting.filter import RdpFilter
 from fedprivacy.accounting.planner import Cost, Mechanism, Workload, noise_for, rounds_within
 
@@ -12,7 +13,9 @@ __all__ = [
     "Method",
     "RdpFilter",
     "Workload",
+    "downwards",
     "epsilon_of",
     "noise_for",
     "rounds_within",
+    "upwards",
 ]

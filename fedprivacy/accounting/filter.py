@@ -65,7 +65,7 @@ class RdpFilter:
         # Mass lost: see Accountant; epsilon is the budget's, however much of it is spent.
         return self._epsilon(rdp) <= self.epsilon and math.log1p(
             math.exp(-self.epsilon)
-        ) + self.epsilon + _log(lost) <= math.log(self.delta * _SET_ASIDE)
+        ) + self.epsilon + _log(lost) <= math.log(self.delta) + math.log(_SET_ASIDE)
 
     def charge(self, release: Release) -> None:
         """Spend a release, before it happens; raises `BudgetExhausted` and spends nothing."""

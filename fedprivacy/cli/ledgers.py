@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 import time
 from pathlib import Path
@@ -28,15 +29,15 @@ class Format(enum.Enum):
     HTML = "html"
 
 
+_VARIABLE = "FEDPRIVACY_LEDGER"
 _Ledger = Annotated[
     str,
     typer.Option(
         "--ledger",
-        envvar="FEDPRIVACY_LEDGER",
+        envvar=_VARIABLE,
         metavar="PLACE",
         help="A path, sqlite:///path or postgresql+psycopg://user@host/database.",
         show_default=False,
-        show_envvar=False,
     ),
 ]
 _Export = Annotated[
@@ -147,17 +148,19 @@ def open_budget(
 
     The unit is whom it protects, named as in the plan.
     """
-    from fedprivacy.ledger import BudgetKey, BudgetLedger
+    from fedprivacy.ledger import BudgetKey, BudgetLedger, BudgetTerms
     from fedprivacy.randomness import SystemRng
     from fedprivacy.rounds.rules import Adjacency
 
     known = [relation.value for relation in Adjacency]
     if adjacency not in known:
         raise ConfigurationError(f"--adjacency = {adjacency} is unknown: use {' or '.join(known)}")
-    place = _place(ledger)
+    place, key = _place(ledger), BudgetKey(dataset, unit)
+    # Before anything is made: a ledger without a budget would be left behind.
+    BudgetTerms(adjacency, epsilon, delta).check(str(key))
     with BudgetLedger.found(place, clock=_clock, rng=SystemRng()) as opened:
         opened.open_budget(
-            BudgetKey(dataset, unit),
+            key,
             adjacency=adjacency,
             epsilon=epsilon,
             delta=delta,
@@ -270,7 +273,8 @@ def statement(
     receipts: _Receipts = None,
     operator: _Operator = None,
     form: Annotated[
-        Format, typer.Option("--format", help="text, json or html.", show_choices=False)
+        Format,
+        typer.Option("--format", metavar="FORMAT", help="text, json or html.", show_choices=False),
     ] = Format.TEXT,
     ledger: _Ledger = "",
     export: _Export = None,
@@ -309,9 +313,9 @@ def _place(ledger: str) -> str:
 
 
 def _opened(ledger: str) -> BudgetLedger:
-    from fedprivacy.ledger import BudgetLedger
+    from fedprivacy.ledger import BudgetLedger, LedgerAccountant
 
-    return BudgetLedger(_place(ledger), clock=_clock)
+    return BudgetLedger(_place(ledger), clock=_clock, accountant=LedgerAccountant())
 
 
 def _show(ledger: BudgetLedger) -> None:
@@ -324,6 +328,10 @@ def _show(ledger: BudgetLedger) -> None:
 def _history(ledger: str, export: Path | None) -> tuple[History, SignedHead | None]:
     from fedprivacy.ledger import History
 
+    if export is not None and ledger and ledger != os.environ.get(_VARIABLE):
+        raise ConfigurationError(
+            f"--ledger {ledger} and --export {export} are two ledgers: name one of them"
+        )
     if export is not None:
         return History.from_json(read_text(export))
     with _opened(ledger) as opened:
@@ -342,5 +350,9 @@ def _verified(
     pool = [head for path in receipts or [] for head in load_heads(read_text(path))]
     public = None if operator is None else Authority.from_json(read_text(operator)).public_key
     if signed is not None and public is not None:
+        if not signed.is_signed_by(public):
+            raise PeerError(
+                Reason.MALFORMED, f"the export is not signed by {operator}: ask whose key signed it"
+            )
         pool.append(signed)  # what was exported must be what was signed
     return history.verify(pool, operator=public)

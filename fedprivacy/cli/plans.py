@@ -106,13 +106,15 @@ def plan(
     """Say what a plan guarantees and costs, without running it.
 
     The plan is a file, or made from figures. With a policy it says, too, whether that client
-    accepts the plan; if not, it exits with 3.
+    accepts the plan, with nothing spent before; if not, it exits with 3, or with 4 where its budget
+    does not hold one round.
     """
     from fedprivacy.cli.consoles import show
     from fedprivacy.cli.figures import Figures
     from fedprivacy.reporting.plan_report import PlanReport
     from fedprivacy.rounds import ClientPolicy, Plan
     from fedprivacy.rounds.auto import settle
+    from fedprivacy.rounds.privacy import check_accepts
     from fedprivacy.rounds.quorum import fewest_clients
 
     figures = Figures(corrupt, dropout, adversary, bits, min_clients, protocol)
@@ -133,5 +135,4 @@ def plan(
     else:
         show(report.parts())
     if asked is not None:
-        settled = settle(read, cohort).plan
-        asked.check(settled, threshold=settled.quorum(cohort).threshold, cohort=cohort)
+        check_accepts(settle(read, cohort).plan, asked, cohort=cohort, length=length)

@@ -53,7 +53,7 @@ class _Noise(ABC):
             raise ConfigurationError(f"{path} = {value!r} is not a number: pass one")
         if not _LEAST <= value <= _MOST:
             raise ConfigurationError(
-                f"{path} = {value} is outside [{_LEAST}, {_MOST}]: leave noise out, or add some"
+                f"{path} = {value} is outside [{_LEAST}, {_MOST}]: choose one in this range"
             )
         check_whole(f"{type(self).__name__}.shares", self.shares, 1, _SHARES)
 

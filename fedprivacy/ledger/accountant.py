@@ -14,6 +14,9 @@ from fedprivacy.ledger.budget_releases import release_of
 
 __all__ = ["LedgerAccountant"]
 
+_OF_EQUAL_ROUNDS = 0.9
+"""The part of delta for runs whose rounds are all alike, as most are."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerAccountant:
@@ -21,7 +24,8 @@ class LedgerAccountant:
 
     How many equal rounds a budget holds is known before the first of them: whatever they tell, a
     run only ends earlier, so that bounds for a fixed number hold. Where rounds differ, they may do
-    so for what was told, and only a filter is valid.
+    so for what was told, and only a filter is valid. Whether they ever do may hang on that as well:
+    a run fails by the one bound or by the other, and each has its own part of delta.
     """
 
     method: str = "equal rounds: the least of exact Gaussian, PLD and RDP; others: an RDP filter"
@@ -31,8 +35,9 @@ class LedgerAccountant:
         adjacency = _adjacency(terms.adjacency)
         releases = [release_of(spend) for spend in spends]
         if len(releases) == 1:
-            return epsilon_of(releases, terms.delta, adjacency).epsilon
-        filtered = RdpFilter(terms.epsilon, terms.delta, adjacency=adjacency)
+            return epsilon_of(releases, _OF_EQUAL_ROUNDS * terms.delta, adjacency).epsilon
+        left = (1 - _OF_EQUAL_ROUNDS) * terms.delta
+        filtered = RdpFilter(terms.epsilon, left, adjacency=adjacency)
         try:
             for release in releases:
                 filtered.charge(release)

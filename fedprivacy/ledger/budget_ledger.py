@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
+from fedprivacy.accounting import upwards
 from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.ledger.budget_database import BudgetDatabase, append, rows_from
@@ -76,7 +77,8 @@ class BudgetLedger:
         self._state = LedgerState()
         if not self._database.exists():
             raise ConfigurationError(
-                f"ledger = {self._database.name} is no budget ledger: name one, or found it first"
+                f"ledger = {self._database.name} is no budget ledger: name one; `fedprivacy budget "
+                "open` makes it"
             )
         self._at(LedgerState.budgets)
 
@@ -290,8 +292,9 @@ class BudgetLedger:
     def _exhausted(self, key: BudgetKey, charged: float, what: str) -> BudgetExhausted:
         terms = self.budget(key).terms
         return BudgetExhausted(
-            f"{key}.epsilon = {charged:.6g} with {what} is above the budget's {terms.epsilon:.6g} "
-            f"at delta = {terms.delta:.6g}: stop here, add noise, or have the budget amended"
+            f"{key}.epsilon = {upwards(charged)} with {what} is above the budget's "
+            f"{terms.epsilon:.6g} at delta = {terms.delta:.6g}: stop here, add noise, or have the "
+            "budget amended"
         )
 
     def _decided(self, key: BudgetKey, decide: Callable[[LedgerState], Entry]) -> Budget:

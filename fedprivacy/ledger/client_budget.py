@@ -2,8 +2,9 @@
 """A client's own budget: what its data has told across all runs, whatever any server accounts for.
 
 Taking part is charged in full, as if the client were in every sample, when its input leaves, and
-nothing is ever handed back. Data is known by what this client calls it: under the name of another
-data set, or unit, it is refused, since whoever could rename it could begin its budget anew.
+nothing is ever handed back. Data is known by what this client calls it, where its policy says that:
+under the name of another data set, or unit, it is then refused, since whoever could rename it could
+begin its budget anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
+from fedprivacy.accounting import upwards
 from fedprivacy.errors import BudgetExhausted, ConfigurationError, PolicyRefused, Reason
 from fedprivacy.ledger.budget_events import (
     BudgetTerms,
@@ -104,8 +106,8 @@ def check_affordable(connection: Connection, charge: Charge, what: str) -> None:
     epsilon = charged_epsilon(charge.accountant, counts, terms)
     if epsilon > terms.epsilon:
         raise BudgetExhausted(
-            f'policy.budget."{budget.dataset}".epsilon = {epsilon:.6g} with {what} is above the '
-            f"budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no more, or "
+            f'policy.budget."{budget.dataset}".epsilon = {upwards(epsilon)} with {what} is above '
+            f"the budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no more, or "
             "raise the budget in this client's own policy"
         )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Literal
 
 import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
-from fedprivacy.accounting import Bound, Cost, Workload
+from fedprivacy.accounting import Bound, Cost, Workload, downwards, upwards
 from fedprivacy.dp.events import Adjacency, Release
 from fedprivacy.reporting.tables import figures, titled
 from fedprivacy.reporting.text import byte_count, counted, small
@@ -124,20 +123,13 @@ class BudgetReport(msgspec.Struct, frozen=True, kw_only=True):
             yield Text(f"Warning: {warning}.")
 
     def _figures(self) -> Iterator[tuple[str, str]]:
-        told = "infinite" if self.epsilon is None else _rounded(self.epsilon, ROUND_CEILING)
+        told = "infinite" if self.epsilon is None else upwards(self.epsilon, 4)
         yield f"epsilon at delta = {self.delta:g} ({self.accountant})", told
         if self.epsilon_lower:
-            yield "epsilon is at least", _rounded(self.epsilon_lower, ROUND_FLOOR)
+            yield "epsilon is at least", downwards(self.epsilon_lower, 4)
         yield "noise multiplier", f"{self.noise_multiplier:.5g}"
         yield "rounds", f"{self.rounds:,}"
         yield f"units drawn in a round ({self.sampling})", f"{self.rate:g}"
-
-
-def _rounded(bound: float, towards: str) -> str:
-    """Four digits of a bound, rounded to the side on which it still is one."""
-    # Nine digits first: a budget that is kept up to float64 rounding is shown as it was given.
-    nearest = Context(prec=9).create_decimal_from_float(bound)
-    return f"{Context(prec=4, rounding=towards).plus(nearest):f}"
 
 
 def _cost_figures(cost: CostRecord) -> Iterator[tuple[str, str]]:

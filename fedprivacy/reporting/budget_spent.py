@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.accounting import upwards
 from fedprivacy.reporting.tables import figures, titled
 from fedprivacy.reporting.text import counted, printable
-from fedprivacy.rounds.privacy import rounded_up
 from fedprivacy.rounds.record import BudgetRecord, RunRecord
 from fedprivacy.rounds.rules import Trust
 
@@ -46,7 +46,7 @@ def _counts_on_secrecy(record: RunRecord) -> bool:
 def _figures(record: RunRecord, budget: BudgetRecord) -> Iterator[tuple[str, str]]:
     summed = sum(r.outcome == "sum" for r in record.rounds)
     after = f"epsilon after {counted(summed, 'sum')} ({printable(budget.adjacency)})"
-    yield after, rounded_up(budget.epsilon)
+    yield after, upwards(budget.epsilon, 3)
     yield "epsilon that the budget allows", f"{budget.limit:g}"
     drawn = [
         r.simulation_only.noise

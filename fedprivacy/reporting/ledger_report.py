@@ -9,6 +9,7 @@ from typing import assert_never
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.accounting import upwards
 from fedprivacy.ledger import Budget, History, ReservationState, Verification
 from fedprivacy.ledger.budget_entries import (
     Amended,
@@ -41,12 +42,12 @@ def budget_table(budgets: Sequence[Budget]) -> Iterator[RenderableType]:
     for budget in budgets:
         attempts = budget.attempts
         pending = attempts[ReservationState.RESERVED] + attempts[ReservationState.UNMASKING]
-        figures = (budget.charged, budget.terms.epsilon, budget.terms.delta)
         table.add_row(
             Text(printable(budget.key.dataset)),
             Text(printable(budget.key.unit)),
             budget.status.value,
-            *(f"{figure:.6g}" for figure in figures),
+            upwards(budget.charged),
+            *(f"{figure:.6g}" for figure in (budget.terms.epsilon, budget.terms.delta)),
             f"{attempts[ReservationState.SETTLED]:,}",
             f"{pending:,}",
         )
@@ -65,6 +66,9 @@ def verification_lines(verification: Verification) -> Iterator[str]:
     yield f"ledger {verification.ledger.hex()}"
     yield f"{counted(verification.rows, 'row')} in one chain, head {verification.head.hex()}"
     agreeing = verification.receipts - len({f.receipt for f in verification.findings})
+    if not verification.receipts:
+        yield "no receipts were compared: what nobody kept a head of could have been cut off"
+        return
     yield f"{counted(verification.receipts, 'receipt')}, of which {agreeing:,} agree with it"
     for finding in verification.findings:
         yield f"receipt {finding.receipt}: {finding.contradiction.value}, {finding.detail}"
@@ -111,4 +115,4 @@ def _request(request: Request) -> str:
 
 
 def _by(charged: float, method: str) -> str:
-    return f"{charged:.6g} by {method}"
+    return f"{upwards(charged)} by {method}"

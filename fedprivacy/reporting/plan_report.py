@@ -9,13 +9,14 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
-from fedprivacy.errors import ConfigurationError, PolicyRefused
+from fedprivacy.errors import BudgetExhausted, ConfigurationError, PolicyRefused
 from fedprivacy.reporting.machine import expected_seconds
 from fedprivacy.reporting.promises import promises
 from fedprivacy.reporting.tables import add_rows, figures, titled, titled_table
 from fedprivacy.reporting.text import byte_count, counted, printable, seconds
 from fedprivacy.rounds import ClientPolicy, Guarantee, Plan
 from fedprivacy.rounds.auto import settle
+from fedprivacy.rounds.privacy import check_accepts
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.rounds.record import GuaranteeRecord
 from fedprivacy.rounds.traffic import download_bytes, upload_bytes
@@ -81,8 +82,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
         refusal = ""
         try:
             if policy is not None:
-                policy.check(plan, threshold=quorum.threshold, cohort=clients)
-        except PolicyRefused as refused:
+                check_accepts(plan, policy, cohort=clients, length=length)
+        except (PolicyRefused, BudgetExhausted) as refused:
             refusal = str(refused)
         guarantee = Guarantee.of(plan, clients, length)
         others = 0 if guarantee.protocol == Plain.name else clients - 1

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from decimal import ROUND_CEILING, Context, Decimal
 from typing import Literal
 
 import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.accounting import downwards, upwards
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.ledger import Budget, ReservationState, Spend, Verification
 from fedprivacy.reporting.tables import figures, titled
@@ -144,7 +144,7 @@ class PrivacyStatement(msgspec.Struct, frozen=True, kw_only=True):
             ("formal statement", self.formal),
             ("trust model", self.trust),
             ("delta against 1/N", self.population),
-            ("budget", f"{_short(self.remaining)} of {_short(self.limit)} is left"),
+            ("budget", f"{downwards(self.remaining)} of {_short(self.limit)} is left"),
             ("ledger", f"{self.ledger}, {counted(self.rows, 'row')}, head {self.head}"),
         )
 
@@ -207,8 +207,9 @@ def _formal(budget: Budget) -> str:
     if not budget.charged < float("inf"):
         return f"at delta = {_short(terms.delta)} no epsilon holds: nothing is promised"
     return (
-        f"all releases charged here are together ({_up(budget.charged)}, {_short(terms.delta)})-"
-        f"differentially private for one {key.unit} of {key.dataset}, under {terms.adjacency}"
+        f"all releases charged here are together ({upwards(budget.charged)}, "
+        f"{_short(terms.delta)})-differentially private for one {key.unit} of {key.dataset}, under "
+        f"{terms.adjacency}"
     )
 
 
@@ -268,9 +269,3 @@ def _event(spend: Spend) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.6g}"
-
-
-def _up(value: float) -> str:
-    """Six digits, never less than the value: an epsilon must not shrink as it is written."""
-    rounding = Context(prec=6, rounding=ROUND_CEILING)
-    return f"{rounding.create_decimal(Decimal(value)).normalize():f}"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.accounting import upwards
 from fedprivacy.reporting.tables import MOST_ROWS, add_rows, titled, titled_table
 from fedprivacy.reporting.text import counted, names, percent, printable, small
-from fedprivacy.rounds.privacy import rounded_up
 from fedprivacy.rounds.record import AttemptRecord, RoundRecord, RunRecord
 from fedprivacy.vector import Weights
 
@@ -77,7 +77,7 @@ def _row(r: RoundRecord) -> list[str]:
     clients = str(len(r.attempts[-1].survivors)) if summed else "-"
     row = [str(r.round), ended, clients, str(r.weight) if summed else "-"]
     if r.budget:
-        row.append(rounded_up(r.budget.epsilon))
+        row.append(upwards(r.budget.epsilon, 3))
     if r.simulation_only:
         difference = small(r.simulation_only.largest_difference) if summed else "-"
         row += [percent(r.simulation_only.accuracy), difference]

@@ -27,8 +27,9 @@ from fedprivacy.rounds.messages import (
     Refusal,
 )
 from fedprivacy.rounds.policy import ClientPolicy
-from fedprivacy.rounds.privacy import charge_of, check_claim
+from fedprivacy.rounds.privacy import check_claim, client_charge
 from fedprivacy.rounds.round_plan import RoundPlan, broadcast_digest
+from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
     PROTOCOLS,
     SERVER,
@@ -37,6 +38,7 @@ from fedprivacy.secagg import (
     Effect,
     Mark,
     Persist,
+    Plain,
     Send,
     SendChunk,
 )
@@ -90,6 +92,8 @@ class RoundClient:
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
         """Take one message; raises `PeerError` or `PolicyRefused`, after yielding a `Refusal`.
 
+        So it does before `BudgetExhausted`, where this client's own budget does not hold the round,
+        and `ConfigurationError`, where no authority is pinned or a store cannot be used.
         `WRONG_ROUND` is raised without one, and only says that nothing was done.
         """
         yield from self._guarded(self._take(sender, message))
@@ -123,8 +127,11 @@ class RoundClient:
         head = self._check_ledger(plan, invitation.ledger)
         directory = self._check_directory(plan, invitation.directory)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
-        check_claim(plan, self._policy)
-        self._charge = charge_of(plan, self._policy)
+        size, length = plan.cohort_size, plan.length
+        check_claim(plan.plan, self._policy, cohort=size, length=length)
+        self._charge = client_charge(
+            plan.plan, self._policy, cohort=size, length=length, clip=plan.clip
+        )
         if self._charge is not None and plan.attempt == 1:
             # At a later attempt the round may be charged already: the mark of the input decides.
             self._store.check_affordable(self._charge)
@@ -221,13 +228,16 @@ class RoundClient:
         if plan is None:
             raise ConfigurationError("there is no round to record: accept a plan first")
         if effect.mark is Mark.SPENT:
-            # Over two rings a server could open one input twice, in sums that differ by few.
-            semi_malicious = plan.plan.aggregation.adversary is Adversary.SEMI_MALICIOUS
+            # Over two rings a server could open one input twice, in sums that differ by few; and
+            # what leaves unmasked twice has two draws of noise, of which one is charged.
+            rules, noise = plan.plan.aggregation, plan.plan.noise
+            is_open = rules.protocol == Plain.name and noise.trust is not Trust.NONE
+            once = rules.adversary is Adversary.SEMI_MALICIOUS or is_open
             self._store.mark_spent(
                 plan.run_id,
                 plan.round,
                 plan.attempt,
-                once_in=Once.ROUND if semi_malicious else Once.ATTEMPT,
+                once_in=Once.ROUND if once else Once.ATTEMPT,
                 charge=self._charge,
             )
         elif effect.mark is Mark.ANSWERED:

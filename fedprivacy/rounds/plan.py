@@ -188,7 +188,9 @@ def _noise_fault(plan: Plan) -> str | None:
         )
     for key, value in figures.items():
         if not 0 < value < math.inf:
-            return f"{path}.{key} = {value} with trust = {rules.trust.value}: give what it is to be"
+            return (
+                f"{path}.{key} = {value} with trust = {rules.trust.value}: give a positive number"
+            )
     if plan.update.weights is Weights.SUMMED:
         return (
             "plan.update.weights = summed under noise would release how many units there are: "
@@ -202,10 +204,21 @@ def _noise_fault(plan: Plan) -> str | None:
     return None
 
 
+_LEAST_RATE = 2.0**-53
+
+
 def _sampling_fault(plan: Plan) -> str | None:
     rules = plan.sampling
     if (rules.scheme == "all") != (rules.rate == 1.0):
         return f"plan.sampling.rate = {rules.rate} with scheme = {rules.scheme}: choose either"
+    if rules.rate < _LEAST_RATE:
+        return f"plan.sampling.rate = {rules.rate} is below {_LEAST_RATE}: no coin is that uneven"
+    counted = rules.scheme != "all" and not plan.update.public_weight
+    if counted and plan.noise.trust is not Trust.NONE:
+        return (
+            "plan.update.public_weight = 0 with a sample that is to stay hidden divides by how "
+            "many were drawn: set it to the number that is expected"
+        )
     if plan.update.public_weight and plan.update.weights is Weights.SUMMED:
         return (
             f"plan.update.public_weight = {plan.update.public_weight} with weights = summed: the "

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from fedprivacy.crypto import Suite
-from fedprivacy.errors import PolicyRefused, Reason
+from fedprivacy.errors import ConfigurationError, PolicyRefused, Reason
+from fedprivacy.ledger import BudgetTerms
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.rules import Adjacency, Trust
@@ -56,7 +57,7 @@ class NoiseFloor(Section, frozen=True, kw_only=True):
     trust: Trust = Trust.NONE
     noise_multiplier: Annotated[float, Meta(ge=0.0)] = 0.0
     epsilon: Annotated[float, Meta(ge=0.0)] = 0.0
-    """At most, for all rounds of one plan; zero sets no bound."""
+    """At most, for all rounds of one run; zero sets no bound, and only a budget bounds all runs."""
     delta: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
     """At most; zero sets no bound."""
 
@@ -85,6 +86,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     """Path of the identity's key."""
     store: str = ""
     """Path of the store that remembers what this client has answered."""
+    data: str = ""
+    """This client's own word for its data, a path say: the store refuses it under a second id."""
     require: Requirements = Requirements()
     budget: dict[str, BudgetLimit] = msgspec.field(default_factory=dict)
     """By data set; with one, this client takes part in nothing that is not charged to one."""
@@ -92,12 +95,32 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     @classmethod
     def from_toml(cls, path: str | Path) -> ClientPolicy:
         """The policy in a file; raises `ConfigurationError` naming the key that is wrong."""
-        return load_toml(cls, Path(path), "policy")
+        policy = load_toml(cls, Path(path), "policy")
+        policy.check_itself()
+        return policy
 
     @classmethod
     def parse(cls, text: str) -> ClientPolicy:
         """The policy in a TOML text; raises as `from_toml` does."""
-        return parse_toml(cls, text, "policy")
+        policy = parse_toml(cls, text, "policy")
+        policy.check_itself()
+        return policy
+
+    def check_itself(self) -> None:
+        """Raise `ConfigurationError` for a policy that bounds less than it seems to."""
+        noise = self.require.noise
+        if noise.epsilon and not noise.delta:
+            raise ConfigurationError(
+                f"policy.require.noise.epsilon = {noise.epsilon} without a delta lets the plan "
+                "choose one: set policy.require.noise.delta, well below 1 / number of units"
+            )
+        for dataset, limit in self.budget.items():
+            BudgetTerms("", limit.epsilon, limit.delta).check(f'policy.budget."{dataset}"')
+        if len(self.budget) > 1 and not self.require.dataset.id:
+            raise ConfigurationError(
+                f"policy.budget has {len(self.budget)} data sets, of which the plan could choose: "
+                "set policy.require.dataset.id to the one that this policy is for"
+            )
 
     @property
     def floor(self) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from fedprivacy.accounting import Bound, epsilon_of
+from fedprivacy.accounting import Bound, downwards, epsilon_of, upwards
 from fedprivacy.dp.events import (
     Adjacency,
     DiscreteGaussianEvent,
@@ -18,14 +18,20 @@ from fedprivacy.dp.events import (
     Sampling,
 )
 from fedprivacy.dp.noise import event_of
-from fedprivacy.errors import PolicyRefused, Reason
+from fedprivacy.errors import BudgetExhausted, PolicyRefused, Reason
 from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, LedgerAccountant, spend_of
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.policy import ClientPolicy
-from fedprivacy.rounds.round_plan import RoundPlan
-from fedprivacy.rounds.rules import SamplingRules, Trust
+from fedprivacy.rounds.rules import Trust
 
-__all__ = ["PrivacyClaim", "charge_of", "check_claim", "release_of", "round_event", "rounded_up"]
+__all__ = [
+    "PrivacyClaim",
+    "check_accepts",
+    "check_claim",
+    "client_charge",
+    "release_of",
+    "round_event",
+]
 
 
 def round_event(plan: Plan, cohort: int, length: int, clip: float | None = None) -> Event | None:
@@ -58,17 +64,19 @@ def release_of(plan: Plan, event: Event, rounds: int = 1) -> Release:
     Sampling amplifies only where the server is trusted, with the noise and with whom it draws: it
     is hidden from those who see what is released, and nobody else.
     """
-    return Release(event, _sample(plan.sampling, _secrecy(plan)), rounds)
+    return Release(event, _sample(plan, _secrecy(plan)), rounds)
 
 
-def charge_of(round_plan: RoundPlan, policy: ClientPolicy) -> Charge | None:
+def client_charge(
+    plan: Plan, policy: ClientPolicy, *, cohort: int, length: int, clip: float | None = None
+) -> Charge | None:
     """What a client charges its own data for one round: in full, as if it were always drawn.
 
     None where its policy sets no budget at all. Raises `PolicyRefused` where there is none for this
-    data set, since the plan names it and whoever could rename it could begin its budget anew, and
-    where the plan adds no noise: what an exact sum tells no budget holds.
+    data set, since the plan names it and whoever could rename it could begin its budget anew; where
+    the plan adds no noise: what an exact sum tells no budget holds; and where the server is to add
+    it, unless the policy says that it is trusted to.
     """
-    plan = round_plan.plan
     if not policy.budget:
         return None
     limit = policy.budget.get(plan.dataset.id)
@@ -82,7 +90,7 @@ def charge_of(round_plan: RoundPlan, policy: ClientPolicy) -> Charge | None:
             remedy,
             relation="not",
         )
-    event = round_event(plan, round_plan.cohort_size, round_plan.length, round_plan.clip)
+    event = round_event(plan, cohort, length, clip)
     if event is None:
         raise PolicyRefused(
             Reason.POLICY_NOISE,
@@ -92,28 +100,56 @@ def charge_of(round_plan: RoundPlan, policy: ClientPolicy) -> Charge | None:
             "ask the operator to add noise",
             relation="above",
         )
+    if plan.noise.trust is Trust.SERVER and policy.require.noise.trust is Trust.NONE:
+        raise PolicyRefused(
+            Reason.POLICY_NOISE,
+            "plan.noise.trust",
+            plan.noise.trust.value,
+            "distributed, since nothing shows a client that the server added any",
+            "set require.noise.trust = server in this client's policy if the server is trusted",
+        )
     terms = BudgetTerms(plan.dataset.adjacency.value, limit.epsilon, limit.delta)
-    budget = ClientBudget(plan.dataset.id, plan.dataset.id, plan.dataset.unit, terms)
+    source = policy.data or plan.dataset.id
+    budget = ClientBudget(source, plan.dataset.id, plan.dataset.unit, terms)
     return Charge.of(budget, [spend_of(Release(event))], LedgerAccountant())
 
 
-def check_claim(round_plan: RoundPlan, policy: ClientPolicy) -> None:
+def check_claim(plan: Plan, policy: ClientPolicy, *, cohort: int, length: int) -> None:
     """Raise `PolicyRefused` where all rounds of the plan cost more than the policy allows.
 
     A plan only says what they are to cost; what they do cost follows from its noise.
     """
-    plan, most = round_plan.plan, policy.require.noise.epsilon
+    most = policy.require.noise.epsilon
     if not most:
         return
-    claim = PrivacyClaim.of(plan, round_plan.cohort_size, round_plan.length)
+    claim = PrivacyClaim.of(plan, cohort, length)
     if claim is not None and claim.bound.epsilon > most:
         raise PolicyRefused(
             Reason.POLICY_NOISE,
-            f"epsilon of all {claim.rounds} rounds by plan.noise",
-            rounded_up(claim.bound.epsilon),
+            f"epsilon of all {claim.rounds} rounds of a run by plan.noise",
+            upwards(claim.bound.epsilon, 3),
             most,
             "ask the operator for more noise, or fewer rounds",
             relation="above",
+        )
+
+
+def check_accepts(plan: Plan, policy: ClientPolicy, *, cohort: int, length: int) -> None:
+    """Raise what a client with this policy would, asked to a first round, nothing spent before.
+
+    `PolicyRefused`, or `BudgetExhausted` where its budget does not hold a single round.
+    """
+    policy.check(plan, threshold=plan.quorum(cohort).threshold, cohort=cohort)
+    check_claim(plan, policy, cohort=cohort, length=length)
+    charge = client_charge(plan, policy, cohort=cohort, length=length)
+    if charge is None:
+        return
+    terms = charge.budget.terms
+    one = charge.accountant.epsilon(charge.spends, terms)
+    if one > terms.epsilon:
+        raise BudgetExhausted(
+            f'policy.budget."{plan.dataset.id}".epsilon = {downwards(terms.epsilon)} does not hold '
+            f"one round, which costs {upwards(one)}: ask the operator for more noise, or raise it"
         )
 
 
@@ -122,8 +158,13 @@ def _secrecy(plan: Plan) -> SampleSecrecy:
     return SampleSecrecy.HIDDEN if hidden else SampleSecrecy.SEEN
 
 
-def _sample(rules: SamplingRules, secrecy: SampleSecrecy) -> Sample:
-    return Sample(Sampling(rules.scheme), rules.rate, secrecy)
+def _sample(plan: Plan, secrecy: SampleSecrecy) -> Sample:
+    """A unit is in the sample when one of its clients is; all that it adds is then counted."""
+    scheme, clients = Sampling(plan.sampling.scheme), plan.update.max_clients_per_unit
+    rate = plan.sampling.rate
+    if clients > 1 and rate < 1:
+        rate = math.nextafter(-math.expm1(clients * math.log1p(-rate)), 1.0)
+    return Sample(scheme, rate, secrecy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +202,15 @@ class PrivacyClaim:
     def holds(self) -> tuple[str, ...]:
         """What is promised, a sentence each."""
         epsilon, times = self.bound.epsilon, f"All {self.rounds:,} rounds together"
+        if not math.isfinite(epsilon):
+            return ()
         against = {
             Trust.SERVER: "whoever sees what the server releases",
             Trust.DISTRIBUTED: "the server and the corrupt clients as well",
             Trust.CLIENT: "whoever sees what a client sends, the server as well",
         }[self.trust]
         told = (
-            f"{times} are ({rounded_up(epsilon)}, {self.bound.delta:g})-differentially private for "
+            f"{times} are ({upwards(epsilon, 3)}, {self.bound.delta:g})-differentially private for "
             f"one {self.unit} ({self.adjacency.value}), against {against}: by "
             f"{self.bound.method.value}."
         )
@@ -182,6 +225,11 @@ class PrivacyClaim:
     def does_not_hold(self) -> tuple[str, ...]:
         """What a reader might think is promised, and is not."""
         lines = []
+        if not math.isfinite(self.bound.epsilon):
+            lines.append(
+                f"At delta = {self.bound.delta:g} no epsilon holds for all {self.rounds:,} rounds: "
+                f"nothing is promised of one {self.unit}."
+            )
         if self.sampled:
             lines.append(
                 "The amplification by sampling holds for those only who do not see who takes part: "
@@ -193,11 +241,3 @@ class PrivacyClaim:
             "publishes, and how the plan was tuned, is not counted."
         )
         return tuple(lines)
-
-
-def rounded_up(epsilon: float) -> str:
-    """An epsilon in three figures, upwards: what is printed must hold."""
-    if not math.isfinite(epsilon):
-        return "infinity"
-    digits = 2 - math.floor(math.log10(epsilon)) if epsilon > 0 else 0
-    return f"{math.ceil(epsilon * 10**digits) / 10**digits:.{max(digits, 0)}f}"

@@ -172,7 +172,8 @@ class RoundServer:
         self._aggregate = dataclasses.replace(
             aggregate, weight=plan.update.public_weight or aggregate.weight
         )
-        return done
+        # The sum without the server's own noise goes no further than here.
+        return done if added is None else dataclasses.replace(done, total=None)
 
     def __repr__(self) -> str:
         return f"RoundServer(round {self._plan.round}, attempt {self._plan.attempt}, {self.phase})"

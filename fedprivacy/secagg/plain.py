@@ -96,6 +96,7 @@ class PlainServer:
         self._waiting = set(self._index)
         self._survivors: list[str] = []
         self._uploads = Uploads(plan)
+        self._seen = False
         self._over = False
 
     @property
@@ -127,7 +128,9 @@ class PlainServer:
             self._over = True
             self._uploads.clear()
             return iter((Aborted(error),))
-        return iter(())
+        # Nothing stands between an input and the server: with the first, something is known.
+        first, self._seen = not self._seen, True
+        return iter((Persist(Mark.UNMASKING, "input"),) if first else ())
 
     def _take(self, sender: str, message: MaskedChunk | PlainInput) -> None:
         index = self._index[sender]

@@ -25,7 +25,7 @@ class _Watched:
     """A source whose last seed is remembered."""
 
     inner: Rng
-    seeds: dict[str, bytes]
+    seeds: dict[str, bytes] = field(repr=False)
     name: str
     remembers: bool = False
 
@@ -44,7 +44,7 @@ class _Watched:
 class _Fixed:
     """The one seed once more."""
 
-    seed: bytes
+    seed: bytes = field(repr=False)
 
     def bytes(self, count: int) -> bytes:
         return self.seed[:count]
@@ -65,7 +65,7 @@ class Noise:
 class Witness:
     """Watches one attempt: the sources of all parties, for the seeds of their noise."""
 
-    _seeds: dict[str, bytes] = field(default_factory=dict)
+    _seeds: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def watched(self, name: str, rng: Rng) -> Rng:
         """The source for one party; the server's name is empty."""

@@ -509,6 +509,9 @@ def check_round_plan(plan):
     require(noise_fits(plan.plan), "PLAN")
     require((rules.protocol, plan.plan.noise.trust) != ("plain", "distributed"), "PLAN")
     require((plan.plan.sampling.scheme == "all") == (plan.plan.sampling.rate == 1.0), "PLAN")
+    require(plan.plan.sampling.rate >= 2.0**-53, "PLAN")
+    counted = plan.plan.sampling.scheme == "poisson" and not plan.plan.update.public_weight
+    require(not (counted and adds_noise(plan.plan)), "PLAN")
     require(not (plan.plan.update.public_weight and summed(plan.plan)), "PLAN")
     require(plan.committee_root == NONE, "PLAN")
     require(plan.ledger_head == NONE or adds_noise(plan.plan), "PLAN")
@@ -878,11 +881,14 @@ class Store:
         require(same, "ATTEMPT_CHANGED")
         self._commit("begin", run_id=run_id, round=number, attempt=attempt, terms=agreed)
 
-    def mark_spent(self, run_id, number, attempt, charge=None):
+    def mark_spent(
+        self, run_id, number, attempt, charge=None, *, once=("run_id", "round", "attempt")
+    ):
+        """`once` has the fields in which the input leaves once: the round, or the attempt too."""
         self._check_anchor()
         key = {"run_id": run_id, "round": number, "attempt": attempt}
-        spent = [{name: d[name] for name in key} for d in self._records("spent")]
-        require(key not in spent, "SPENT")
+        earlier = [{name: d[name] for name in once} for d in self._records("spent")]
+        require({name: key[name] for name in once} not in earlier, "SPENT")
         if charge and (run_id, number) not in self._charged(charge):
             self.check_affordable(charge)
         self._commit("spent", **key, charge=charge)
@@ -982,6 +988,7 @@ class PlainServer:
         self.members = {m.client_id: m.index for m in memberships}
         self.waiting = set(self.members)
         self.uploads, self.survivors, self.phase = {}, [], "input"
+        self.seen = False
         self.total = [0] * plan.length
 
     def waiting_for(self):
@@ -1001,7 +1008,9 @@ class PlainServer:
         except secagg.Refused as refusal:
             self.exclude(sender)
             raise Refused(refusal.reason, (sender,)) from None
-        return []
+        effects = [] if self.seen else [("persist", "unmasking", "input", ())]
+        self.seen = True
+        return effects
 
     def take(self, sender, value):
         lengths, bits = secagg.chunk_lengths(self.plan.length), self.plan.modulus_bits
@@ -1152,6 +1161,8 @@ class Client:
             return
         require(data.id in self.budget, "POLICY_DATASET")
         require(adds_noise(plan.plan), "POLICY_NOISE")
+        trusts = self.policy["noise"]["trust"] != "none"
+        require(trusts or plan.plan.noise.trust != "server", "POLICY_NOISE")
         self.charge = Charge(data.id, data.unit, data.adjacency, self.accounts["holds"])
         if plan.attempt == 1:
             self.store.check_affordable(self.charge)
@@ -1194,7 +1205,9 @@ class Client:
             match effect:
                 case ("persist", "spent", _, _):
                     where = (plan.run_id, plan.round, plan.attempt)
-                    self.store.mark_spent(*where, self.charge)
+                    open_noise = plan.plan.aggregation.protocol == "plain" and adds_noise(plan.plan)
+                    fields = ("run_id", "round") + (() if open_noise else ("attempt",))
+                    self.store.mark_spent(*where, self.charge, once=fields)
                     self.effects.append(("commit", "spent", {}))
                 case ("persist", "answered", _, names):
                     floor = self.policy["aggregation"]["min_clients"]

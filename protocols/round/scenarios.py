@@ -1576,7 +1576,7 @@ def ok_noise_client(run):
     "The server is trusted to add the noise: clients send what they have, and it adds to the sum.",
     noise={"trust": "server"},
     plan={
-        "update": {"clip": 1.0, "value_bits": 8},
+        "update": {"clip": 1.0, "value_bits": 8, "public_weight": 3},
         "sampling": {"scheme": "poisson", "rate": 0.5},
     },
     updates=REALS,

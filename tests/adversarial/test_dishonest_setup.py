@@ -125,6 +125,7 @@ def test_a_plan_that_promises_more_is_refused_with_the_remedy():
         dropout=0.0,
         attempts=2,
         weights="summed",
+        public_weight=0,
     )
     with pytest.raises(ConfigurationError) as caught:
         Plan.parse(text)

@@ -242,7 +242,7 @@ def test_an_accountant_that_hands_something_back_is_refused(tmp_path, said):
 
 def test_an_infinite_cost_is_refused_and_recorded(tmp_path):
     with opened(found(tmp_path / "ledger", Says(math.inf))) as ledger:
-        with pytest.raises(BudgetExhausted, match="epsilon = inf with round 1"):
+        with pytest.raises(BudgetExhausted, match="epsilon = infinity with round 1"):
             ledger.reserve(KEY, RUN, 1, 1, [pure(1)])
         assert ledger.history().entries[-1].would_be == math.inf
 
@@ -294,13 +294,17 @@ def test_another_process_sees_what_was_written_and_goes_on(place):
 
 def test_a_place_without_a_ledger_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "ledger"
-    with pytest.raises(ConfigurationError, match="is no budget ledger: name one, or found it"):
+    with pytest.raises(
+        ConfigurationError, match="is no budget ledger: name one; `fedprivacy budget open`"
+    ):
         BudgetLedger(path, clock=lambda: 1)
     assert not path.exists()
 
 
 def test_a_database_without_a_ledger_is_refused(postgres_url):
-    with pytest.raises(ConfigurationError, match="is no budget ledger: name one, or found it"):
+    with pytest.raises(
+        ConfigurationError, match="is no budget ledger: name one; `fedprivacy budget open`"
+    ):
         BudgetLedger(postgres_url, clock=lambda: 1)
 
 

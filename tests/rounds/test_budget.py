@@ -7,12 +7,19 @@ import pytest
 from hypothesis import given, settings
 
 from fedprivacy.crypto import SigningKey
-from fedprivacy.errors import BudgetExhausted, PeerError, PolicyRefused, Reason
-from fedprivacy.ledger import BudgetTerms, ClientBudget, LedgerAccountant, SignedHead
+from fedprivacy.dp.events import Release
+from fedprivacy.errors import (
+    BudgetExhausted,
+    ConfigurationError,
+    PeerError,
+    PolicyRefused,
+    Reason,
+)
+from fedprivacy.ledger import BudgetTerms, ClientBudget, LedgerAccountant, SignedHead, spend_of
 from fedprivacy.rounds import ClientPolicy
 from fedprivacy.rounds.policy import BudgetLimit, NoiseFloor, Requirements
-from fedprivacy.rounds.privacy import PrivacyClaim, charge_of, check_claim
-from fedprivacy.secagg import SERVER
+from fedprivacy.rounds.privacy import PrivacyClaim, check_claim, client_charge, round_event
+from fedprivacy.secagg import SERVER, Adversary
 from round_lies import CHANGES, NOISE, RULES, few_of, told_plan
 from rounddrive import Consortium, make_budget, make_noise, make_plan, make_policy, noisy_house
 
@@ -26,11 +33,10 @@ def charged(consortium, name, epsilon):
 
 
 def cost_of(consortium, rounds=1):
-    """Epsilon of so many rounds for one that is in all of them."""
-    plan = consortium.plan
-    noise = msgspec.structs.replace(plan.noise, rounds=rounds)
-    told = msgspec.structs.replace(plan, noise=noise, sampling=type(plan.sampling)())
-    return PrivacyClaim.of(told, len(consortium.names), consortium.length).bound.epsilon
+    """What so many rounds are charged to one that is in all of them."""
+    event = round_event(consortium.plan, len(consortium.names), consortium.length)
+    terms = BudgetTerms("add-or-remove-one", 100.0, 1e-5)
+    return LedgerAccountant().epsilon([spend_of(Release(event, count=rounds))], terms)
 
 
 # ------------------------------------------------------------------ a client's budget
@@ -172,14 +178,92 @@ def test_an_epsilon_is_derived_and_not_believed():
         outcome = consortium.drive().run()
         assert set(outcome.refused.values()) == {Reason.POLICY_NOISE}
         (message,) = {str(error) for error in outcome.failed.values()}
-        assert message.startswith("epsilon of all 3 rounds by plan.noise = ")
+        assert message.startswith("epsilon of all 3 rounds of a run by plan.noise = ")
         assert message.endswith(
             " is above your policy's 1.0: ask the operator for more noise, or fewer rounds"
         )
-        assert float(message.split(" = ")[1].split()[0]) >= cost_of(consortium, 3) > 1.0
+        claim = PrivacyClaim.of(consortium.plan, len(consortium.names), consortium.length)
+        assert float(message.split(" = ")[1].split()[0]) >= claim.bound.epsilon > 1.0
     good = make_noise(noise_multiplier=12.0, epsilon=1.0)
     with noisy_house(noise=good, policy=ClientPolicy(require=floor)) as consortium:
         assert consortium.drive().run().error is None
+
+
+def test_a_server_is_trusted_with_the_noise_by_name_only():
+    """Nothing shows a client that the server added any: its budget counts on that, or does not."""
+    budget = {"ones": BudgetLimit(epsilon=9.0, delta=1e-5)}
+    policy = msgspec.structs.replace(make_policy(), budget=budget)
+    with noisy_house(noise=make_noise("server"), policy=policy) as consortium:
+        outcome = consortium.drive().run()
+        assert set(outcome.refused.values()) == {Reason.POLICY_NOISE}
+        (told,) = {str(error) for error in outcome.failed.values()}
+        assert told == (
+            "plan.noise.trust = server is below your policy's distributed, since nothing shows a "
+            "client that the server added any: set require.noise.trust = server in this client's "
+            "policy if the server is trusted"
+        )
+
+
+def test_what_leaves_in_the_open_with_noise_leaves_once_a_round():
+    """Two inputs of a round have two draws of noise, and one is charged."""
+    rules = {"protocol": "plain", "adversary": Adversary.HONEST_BUT_CURIOUS}
+    with noisy_house(noise=make_noise("client"), **rules) as consortium:
+
+        def lose(delivery):
+            return () if delivery.sender != SERVER and delivery.client != "c000" else (delivery,)
+
+        first = consortium.drive(1, 1, channel=lose).run()
+        assert first.error.reason is Reason.TOO_FEW
+        assert first.unmasking_requested
+        second = consortium.drive(1, 2).run()
+        assert second.refused == dict.fromkeys(consortium.names, Reason.SPENT)
+        assert consortium.drive(2, 1).run().survivors == consortium.names
+
+
+def test_one_data_set_has_one_budget_whatever_the_plan_calls_it():
+    """Where a policy has a word of its own for its data, the store knows it by that."""
+    policy = msgspec.structs.replace(
+        make_policy(), data="/data/ones", budget={"ones": BudgetLimit(epsilon=9.0, delta=1e-5)}
+    )
+    with noisy_house(noise=make_noise("distributed"), policy=policy) as consortium:
+        assert consortium.drive(1).run().survivors == consortium.names
+        other = msgspec.structs.replace(consortium.plan.dataset, id="twos")
+        consortium.plan = msgspec.structs.replace(consortium.plan, dataset=other)
+        consortium.policy = msgspec.structs.replace(
+            policy, budget={"twos": BudgetLimit(epsilon=9.0, delta=1e-5)}
+        )
+        consortium.run_id, consortium.broadcast = b"s" * 16, b"other weights"
+        outcome = consortium.drive(2).run()
+        assert set(outcome.refused.values()) == {Reason.POLICY_DATASET}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[require.noise]\nepsilon = 1.0\n",
+            (
+                "policy.require.noise.epsilon = 1.0 without a delta lets the plan choose one: set "
+                "policy.require.noise.delta, well below 1 / number of units"
+            ),
+        ),
+        (
+            "[budget.a]\nepsilon = 1.0\ndelta = 1e-5\n[budget.b]\nepsilon = 1.0\ndelta = 1e-5\n",
+            (
+                "policy.budget has 2 data sets, of which the plan could choose: set "
+                "policy.require.dataset.id to the one that this policy is for"
+            ),
+        ),
+        (
+            "[budget.a]\nepsilon = inf\ndelta = 1e-5\n",
+            'policy.budget."a".epsilon = inf is outside (0, inf): give a number in it',
+        ),
+    ],
+)
+def test_a_policy_that_bounds_less_than_it_seems_to_is_refused(text, said):
+    with pytest.raises(ConfigurationError) as caught:
+        ClientPolicy.parse(f'schema = "fedprivacy/policy/1"\n{text}')
+    assert str(caught.value) == said
 
 
 def test_rounds_end_with_the_noise():
@@ -212,8 +296,9 @@ def test_whatever_noise_a_plan_has_only_refusals_come_of_it(changes, rules, nois
         require=Requirements(noise=NoiseFloor(epsilon=2.0)), budget={"ones": limit}
     )
     with contextlib.suppress(PolicyRefused):
-        check_claim(plan, policy)
-        charge = charge_of(plan, policy)
+        size, length = plan.cohort_size, plan.length
+        check_claim(plan.plan, policy, cohort=size, length=length)
+        charge = client_charge(plan.plan, policy, cohort=size, length=length, clip=plan.clip)
         assert charge.accountant.epsilon(charge.spends, charge.budget.terms) >= 0
 
 

@@ -127,7 +127,8 @@ def test_with_noise_a_model_is_learnt_within_the_budget(seed):
     assert 0 < last.budget.epsilon == refused.budget.epsilon <= record.plan.noise.epsilon == 4
     assert record.plan.noise.delta == last.budget.delta == 1e-5
     assert record.guarantee.unit == last.budget.unit == "patient"
-    assert last.budget.epsilon == pytest.approx(record.guarantee.epsilon)
+    # The ledger keeps a tenth of delta for runs whose rounds differ.
+    assert record.guarantee.epsilon < last.budget.epsilon < 1.01 * record.guarantee.epsilon
 
 
 def test_the_noise_in_the_sums_is_what_the_survivors_planned(kept):

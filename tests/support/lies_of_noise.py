@@ -22,6 +22,8 @@ NOISE = {
     "rounds": 3,
 }
 UNIFORM = {"weights": Weights.UNIFORM}
+TRUSTING = {"noise": NoiseFloor(trust=Trust.SERVER)}
+DATA = {"data": {"epsilon": 9.0, "delta": 1e-5}}
 ONE_ROUND = {"data": {"epsilon": 1.2, "delta": 1e-5}}
 """At a noise multiplier of 4, one round costs about 1.0 and two about 1.5."""
 
@@ -99,14 +101,41 @@ plan_lie(
     "the-data-set-under-another-name",
     Reason.POLICY_DATASET,
     "The plan calls the data otherwise than the client's budget does.",
-    lying=noisy(budget={"my data": {"epsilon": 9.0, "delta": 1e-5}}),
-    honest=noisy(budget={"data": {"epsilon": 9.0, "delta": 1e-5}}),
+    lying=noisy(budget={"my data": {"epsilon": 9.0, "delta": 1e-5}}, require=TRUSTING),
+    honest=noisy(budget=DATA, require=TRUSTING),
 )
 plan_lie(
     "an-exact-sum-of-what-has-a-budget",
     Reason.POLICY_NOISE,
     "No noise is added to a sum over data that have a budget.",
-    lying={"budget": {"data": {"epsilon": 9.0, "delta": 1e-5}}},
+    lying={"budget": DATA},
+)
+plan_lie(
+    "a-server-that-asks-to-be-trusted",
+    Reason.POLICY_NOISE,
+    "The server says that it adds the noise, and the client's budget is to believe it.",
+    lying=noisy(budget=DATA),
+    honest=noisy(budget=DATA, require=TRUSTING),
+)
+plan_lie(
+    "a-mean-over-a-hidden-sample",
+    Reason.PLAN,
+    "Privacy counts on a sample's size, which every mean tells.",
+    lying=noisy(sampling={"scheme": "poisson", "rate": 0.5}),
+    honest=noisy(
+        sampling={"scheme": "poisson", "rate": 0.5}, update=UNIFORM | {"public_weight": 5}
+    ),
+)
+plan_lie(
+    "a-rate-that-no-coin-has",
+    Reason.PLAN,
+    "Whoever is drawn is said to have been drawn by next to no chance.",
+    lying=noisy(
+        sampling={"scheme": "poisson", "rate": 1e-200}, update=UNIFORM | {"public_weight": 5}
+    ),
+    honest=noisy(
+        sampling={"scheme": "poisson", "rate": 2.0**-53}, update=UNIFORM | {"public_weight": 5}
+    ),
 )
 
 
@@ -209,7 +238,7 @@ def a_row_of_the_ledger_rewritten(honest):
 @lie(Reason.BUDGET)
 def one_round_more_than_the_budget_holds(honest):
     """A second round, under a run id of its own, of data whose budget holds one."""
-    table = Table(budget=ONE_ROUND, **noisy())
+    table = Table(budget=ONE_ROUND, require=TRUSTING, **noisy())
     first = table.script().invite()
     if honest:
         return first.finish()
@@ -226,7 +255,7 @@ def a_later_attempt_beyond_the_budget(honest):
 
     Its twin is a second attempt at the round that was charged already.
     """
-    table = Table(budget=ONE_ROUND, **noisy())
+    table = Table(budget=ONE_ROUND, require=TRUSTING, **noisy())
     cohort = table.cohort()
     first = table.script(table.freeze(cohort), cohort).invite().roster().deliver()
     if honest:

@@ -39,6 +39,7 @@ attempts = {attempts}
 clip = 3.0          # with three bits, scale 1
 value_bits = 3
 weights = "{weights}"
+public_weight = {public_weight}
 """
 NOISE = """
 [noise]
@@ -97,6 +98,8 @@ def make_plan(
             dropout=dropout,
             attempts=attempts,
             weights=weights,
+            # Of a sample, as many as are drawn on average, or any other public number.
+            public_weight=3 if "poisson" in noise else 0,
         )
         + f"max_clients_per_unit = {max_clients_per_unit}\n{noise}"
     )
@@ -121,9 +124,9 @@ def make_noise(
     )
 
 
-def make_budget(epsilon, dataset="ones"):
-    """What `make_policy` takes as `more`."""
-    return BUDGET.format(epsilon=epsilon, dataset=dataset)
+def make_budget(epsilon, dataset="ones", trust="server"):
+    """What `make_policy` takes as `more`; who may be trusted with the noise stands beside it."""
+    return f'[require.noise]\ntrust = "{trust}"\n' + BUDGET.format(epsilon=epsilon, dataset=dataset)
 
 
 def rules_of(setting):
