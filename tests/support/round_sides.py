@@ -362,8 +362,8 @@ def in_words(effect, server):
             return "chunk", recipient, message
         case Send(recipient, message):
             return "send", recipient, message
-        case Done(None, survivors):
-            return "done", None, survivors
+        case Done(None, ()):
+            return "done", None, ()
         case Done(_, survivors):
             total = server.aggregate
             return "done", {"values": total.sum.tolist(), "weight": total.weight}, survivors
