@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedprivacy.cli.choices import chosen
 from fedprivacy.cli.files import read_text, write_text
 from fedprivacy.cli.help import command
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
@@ -152,16 +153,14 @@ def open_budget(
     from fedprivacy.randomness import SystemRng
     from fedprivacy.rounds.rules import Adjacency
 
-    known = [relation.value for relation in Adjacency]
-    if adjacency not in known:
-        raise ConfigurationError(f"--adjacency = {adjacency} is unknown: use {' or '.join(known)}")
+    relation = chosen(Adjacency, "--adjacency", adjacency).value
     place, key = _place(ledger), BudgetKey(dataset, unit)
     # Before anything is made: a ledger without a budget would be left behind.
-    BudgetTerms(adjacency, epsilon, delta).check(str(key))
+    BudgetTerms(relation, epsilon, delta).check(str(key))
     with BudgetLedger.found(place, clock=_clock, rng=SystemRng()) as opened:
         opened.open_budget(
             key,
-            adjacency=adjacency,
+            adjacency=relation,
             epsilon=epsilon,
             delta=delta,
             approver=approver,

@@ -87,29 +87,36 @@ def charge_round(connection: Connection, charge: Charge, run_id: bytes, round: i
     if not _is_pinned(connection, budget):
         names = {"source": budget.source, "dataset": budget.dataset, "unit": budget.unit}
         connection.execute(insert(sources).values(**names, adjacency=budget.terms.adjacency))
-    packed = _packed(charge.spends)
-    row = {"dataset": budget.dataset, "run_id": run_id, "round": round, "spends": packed}
-    known = select(charges).filter_by(**row)
-    if connection.execute(known).first() is not None:
-        return  # an earlier attempt at the round: at most one of them is unmasked
-    check_affordable(connection, charge, f"round {round}")
-    connection.execute(insert(charges).values(row))
+    if _is_charged(connection, charge, run_id, round):
+        return
+    check_affordable(connection, charge, run_id, round)
+    row = {"dataset": budget.dataset, "run_id": run_id, "round": round}
+    connection.execute(insert(charges).values(**row, spends=_packed(charge.spends)))
 
 
-def check_affordable(connection: Connection, charge: Charge, what: str) -> None:
-    """Raise as `charge_round` would for a round that was not charged yet; nothing is recorded."""
+def check_affordable(connection: Connection, charge: Charge, run_id: bytes, round: int) -> None:
+    """Raise as `charge_round` would for this round; nothing is recorded."""
     budget, terms = charge.budget, charge.budget.terms
     _is_pinned(connection, budget)
+    if _is_charged(connection, charge, run_id, round):
+        return
     counts = _counts(connection, budget.dataset)
     for spend in charge.spends:
         counts[spend.event] += spend.count
     epsilon = charged_epsilon(charge.accountant, counts, terms)
     if epsilon > terms.epsilon:
         raise BudgetExhausted(
-            f'policy.budget."{budget.dataset}".epsilon = {upwards(epsilon)} with {what} is above '
-            f"the budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no more, or "
-            "raise the budget in this client's own policy"
+            f'policy.budget."{budget.dataset}".epsilon = {upwards(epsilon)} with round {round} is '
+            f"above the budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no "
+            "more, or raise the budget in this client's own policy"
         )
+
+
+def _is_charged(connection: Connection, charge: Charge, run_id: bytes, round: int) -> bool:
+    """By an earlier attempt at this round, and for the same: at most one of them is unmasked."""
+    row = {"dataset": charge.budget.dataset, "run_id": run_id, "round": round}
+    known = select(charges).filter_by(**row, spends=_packed(charge.spends))
+    return connection.execute(known).first() is not None
 
 
 def charged_so_far(

@@ -28,7 +28,7 @@ from fedprivacy.ledger.client_budget import (
 )
 from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
-from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, receipts, spent
+from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, spent
 from fedprivacy.wire import encode
 
 __all__ = ["ClientStore", "Once"]
@@ -183,10 +183,10 @@ class ClientStore:
             if charge is not None:
                 charge_round(connection, charge, run_id, round)
 
-    def check_affordable(self, charge: Charge) -> None:
-        """Raise as `mark_spent` would if a round with this charge were to be sent now."""
+    def check_affordable(self, charge: Charge, run_id: bytes, round: int) -> None:
+        """Raise as `mark_spent` would if this round, with this charge, were to be sent now."""
         with self._file.reading() as connection:
-            check_affordable(connection, charge, "one more round")
+            check_affordable(connection, charge, run_id, round)
 
     def charged(self, budget: ClientBudget, accountant: EpsilonAccountant) -> float:
         """Epsilon of all rounds, of all runs, in which this client's data left."""
@@ -247,21 +247,6 @@ class ClientStore:
         query = select(heads.c.body).order_by(heads.c.ledger, heads.c.number)
         with self._file.reading() as connection:
             return tuple(SignedHead.decode(body) for (body,) in connection.execute(query))
-
-    def record_receipt(self, run_id: bytes, round: int, ledger_head: bytes) -> None:
-        """Keep the head of the server's ledger that came with a round's result.
-
-        A second, different head for one round is `RECEIPT_CHANGED`: the ledger was rewritten.
-        """
-        with self._file.writing("receipt", run_id, _number(round), ledger_head) as connection:
-            known = connection.execute(
-                select(receipts.c.ledger_head).where(_is_round(receipts, run_id, round))
-            ).scalar()
-            if known == ledger_head:
-                return
-            row = {"run_id": run_id, "round": round, "ledger_head": ledger_head}
-            rewritten = f"a second ledger head for round {round}"
-            _insert_once(connection, receipts, row, Reason.RECEIPT_CHANGED, rewritten)
 
 
 def _number(value: int) -> bytes:

@@ -62,6 +62,11 @@ class SignedHead(Message, frozen=True, tag="ledger-head"):
             operator, self.signature, _LABEL, self.ledger, number, self.head
         )
 
+    def follows(self, earlier: SignedHead) -> bool:
+        """Whether it speaks of a later row of the same ledger, in the same operator's name."""
+        same = (self.ledger, self.operator) == (earlier.ledger, earlier.operator)
+        return same and self.number > earlier.number
+
 
 class Contradiction(enum.Enum):
     """What a receipt says of a ledger."""

@@ -186,7 +186,10 @@ class Simulation:
         )
         outcome = drive.run([name for name in clients if name not in out])
         if books is not None and reserved is not None:
-            books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
+            known = outcome.unmasking_requested
+            books.close_attempt(reserved, may_be_known=known)
+            if known:
+                drive.settle(books.head())
         return outcome, _attempt_record(attempt, plan, outcome), witness
 
     def _journal(self, mark: Persist, reserved: Reservation | None) -> None:

@@ -113,7 +113,7 @@ def test_an_amendment_and_the_end(cli, spent):
 def test_an_unknown_adjacency_is_refused_before_a_ledger_is_made(cli, tmp_path):
     done = cli("budget", "open", *WHOSE, *LIMITS[:-1], "swap", *WHO, *AT)
     assert (done.code, done.out) == (2, "")
-    assert "use add-or-remove-one or replace-one" in done.err
+    assert "--adjacency swap is unknown: choose from add-or-remove-one, replace-one" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
