@@ -28,7 +28,14 @@ from fedprivacy.ledger.budget_events import (
 from fedprivacy.ledger.tables import charges, sources
 from fedprivacy.wire import Message, decode, encode
 
-__all__ = ["Charge", "ClientBudget", "charge_round", "charged_so_far", "check_affordable"]
+__all__ = [
+    "Charge",
+    "ClientBudget",
+    "charge_round",
+    "charged_events",
+    "charged_so_far",
+    "check_affordable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ def check_affordable(connection: Connection, charge: Charge, run_id: bytes, roun
     _is_pinned(connection, budget)
     if _is_charged(connection, charge, run_id, round):
         return
-    counts = _counts(connection, budget.dataset)
+    counts = charged_events(connection, budget.dataset)
     for spend in charge.spends:
         counts[spend.event] += spend.count
     epsilon = charged_epsilon(charge.accountant, counts, terms)
@@ -124,7 +131,7 @@ def charged_so_far(
 ) -> float:
     """Epsilon of all rounds in which this data left."""
     _is_pinned(connection, budget)
-    return charged_epsilon(accountant, _counts(connection, budget.dataset), budget.terms)
+    return charged_epsilon(accountant, charged_events(connection, budget.dataset), budget.terms)
 
 
 def _is_pinned(connection: Connection, budget: ClientBudget) -> bool:
@@ -147,7 +154,8 @@ def _renamed(key: str, value: str, pinned: str) -> PolicyRefused:
     return PolicyRefused(Reason.POLICY_DATASET, path, value, pinned, remedy, relation="not")
 
 
-def _counts(connection: Connection, dataset: str) -> Counter[PrivacyEvent]:
+def charged_events(connection: Connection, dataset: str) -> Counter[PrivacyEvent]:
+    """How often each event was charged to a data set."""
     counts: Counter[PrivacyEvent] = Counter()
     query = select(charges.c.spends).where(charges.c.dataset == dataset)
     for (packed,) in connection.execute(query):

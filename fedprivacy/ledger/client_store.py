@@ -26,6 +26,7 @@ from fedprivacy.ledger.client_budget import (
     charged_so_far,
     check_affordable,
 )
+from fedprivacy.ledger.client_history import ClientHistory, client_history
 from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
 from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, spent
@@ -192,6 +193,11 @@ class ClientStore:
         """Epsilon of all rounds, of all runs, in which this client's data left."""
         with self._file.reading() as connection:
             return charged_so_far(connection, budget, accountant)
+
+    def history(self) -> ClientHistory:
+        """Where this client's data left, in all runs, and what that was charged."""
+        with self._file.reading() as connection:
+            return client_history(connection)
 
     def mark_answered(
         self,
