@@ -1,6 +1,12 @@
 """The stages with privacy meaning."""
 
-from fedprivacy.dp.adaptive import CountWithin, GeometricClip, count_ratio, vector_multiplier
+from fedprivacy.dp.adaptive import (
+    CountWithin,
+    GeometricClip,
+    count_ratio,
+    count_share,
+    vector_multiplier,
+)
 from fedprivacy.dp.clipping import Clip, NonFinite
 from fedprivacy.dp.noise import DiscreteGaussian, Skellam, event_of
 from fedprivacy.dp.perunit import PerUnit
@@ -14,6 +20,7 @@ __all__ = [
     "PerUnit",
     "Skellam",
     "count_ratio",
+    "count_share",
     "event_of",
     "vector_multiplier",
 ]

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.dp.clipping import Clip, squared_norms
+from fedprivacy.dp.perunit import PerUnit
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.vector import Lazy, Stage, Update, VectorSpec, chain, check_whole
+from fedprivacy.vector import Lazy, Pipeline, Stage, Update, VectorSpec, chain, check_whole
 
-__all__ = ["CountWithin", "GeometricClip", "count_ratio", "vector_multiplier"]
+__all__ = ["CountWithin", "GeometricClip", "count_ratio", "count_share", "vector_multiplier"]
 
 _LEAST, _MOST = 1e-100, 1e100  # those of `Clip`
 _LARGEST_RATIO = 1e6
@@ -176,6 +177,21 @@ class CountWithin:
         """
         check_whole("units", units, 1, 1 << 62)
         return last / (2 * self.magnitude(spec) * units) + 0.5
+
+
+def count_share(pipeline: Pipeline, last: int, units: int) -> tuple[float, float]:
+    """The clip of a pipeline that counts, and the share of so many units within it.
+
+    `last` is the last integer of the sum, with its noise. Raises `ConfigurationError` where no
+    stage counts.
+    """
+    first, spec = pipeline.stages[0], pipeline.specs[0]
+    if isinstance(first, PerUnit):
+        spec = first.specs(spec)[0]
+        first = first.stages[0]
+    if not isinstance(first, CountWithin):
+        raise ConfigurationError("no stage counts what is within the clip: put CountWithin first")
+    return first.norm, first.share(last, units, spec)
 
 
 def _check(path: str, value: object, low: float, high: float, remedy: str) -> None:

@@ -52,7 +52,8 @@ class PerUnit:
     def mixes(self) -> bool:
         return any(mixes(stage) for stage in self.stages)
 
-    def _specs(self, spec: VectorSpec) -> tuple[VectorSpec, ...]:
+    def specs(self, spec: VectorSpec) -> tuple[VectorSpec, ...]:
+        """What enters each stage, of one unit, and what leaves the last."""
         unit = dataclasses.replace(spec, per_unit=True, max_units=self.max_units)
         return chain(self.stages, unit)
 
@@ -61,7 +62,7 @@ class PerUnit:
             raise ConfigurationError(
                 "PerUnit must come first: move the stages before it into it, and none around it"
             )
-        unit = self._specs(spec)[-1]
+        unit = self.specs(spec)[-1]
         if not unit.integer:
             raise ConfigurationError("PerUnit sums integers: put FixedPoint last in it")
         return dataclasses.replace(
@@ -73,7 +74,7 @@ class PerUnit:
         )
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        specs = self._specs(spec)
+        specs = self.specs(spec)
         # Of what the stages take for zero nothing is refused; else a coordinate is named, by unit.
         if any(isinstance(s, Clip) and s.non_finite is NonFinite.ZERO for s in self.stages):
             specs[0].check_shape(update.values)
@@ -90,6 +91,6 @@ class PerUnit:
         return Update(total, len(values))
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
-        for stage, before in reversed(list(zip(self.stages, self._specs(spec), strict=False))):
+        for stage, before in reversed(list(zip(self.stages, self.specs(spec), strict=False))):
             values = stage.decode(values, before)
         return values

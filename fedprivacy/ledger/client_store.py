@@ -248,6 +248,17 @@ class ClientStore:
             row["body"] = body
             _insert_once(connection, heads, row, Reason.RECEIPT_CHANGED, rewritten)
 
+    def keep_receipt(self, signed: SignedHead, *, after: bytes) -> None:
+        """Keep a head of a later row than one that is kept, whose hash is `after`.
+
+        `RECEIPT_CHANGED` if it is of no later row, another ledger or another operator; else as
+        `keep_head`.
+        """
+        if not any(signed.follows(kept) for kept in self.heads() if kept.head == after):
+            detail = f"no later row of the ledger whose head was {after.hex()}, by its operator"
+            raise PeerError(Reason.RECEIPT_CHANGED, detail)
+        self.keep_head(signed, operator=signed.operator)
+
     def heads(self) -> tuple[SignedHead, ...]:
         """All heads that were kept, by ledger and row."""
         query = select(heads.c.body).order_by(heads.c.ledger, heads.c.number)

@@ -73,9 +73,7 @@ class RoundClient:
         self._round_id = _UNKNOWN
         self._broadcast = b""
         self._charge: Charge | None = None
-        self._head: SignedHead | None = None
         self._receipt: Settled | None = None
-        self._has_receipt = False
         self._dead = False
 
     @property
@@ -103,8 +101,9 @@ class RoundClient:
         """
         yield from self._guarded(self._take(sender, message))
         receipt, self._receipt = self._receipt, None
-        if receipt is not None:
-            self._keep(receipt)  # beyond the guard: a receipt that will not do ends nothing
+        if receipt is not None and self._plan is not None:
+            # Beyond the guard: a receipt that will not do ends nothing.
+            self._keep(receipt, self._plan)
 
     def contribute(self, update: Update) -> Iterator[Effect]:
         """Encode the update by the accepted plan's pipeline and send it when its time has come."""
@@ -161,7 +160,7 @@ class RoundClient:
             floor=self._policy.floor,
             rand=self._rng.child("round-secrets").bytes(protocol.rand_bytes),
         )
-        self._plan, self._broadcast, self._head = plan, invitation.broadcast, head
+        self._plan, self._broadcast = plan, invitation.broadcast
         yield from self._carry_out(self._party.start())
 
     def _check_place(self, invitation: Invitation) -> None:
@@ -214,17 +213,11 @@ class RoundClient:
         else:
             yield from self._carry_out(party.receive(SERVER, told.body))
 
-    def _keep(self, receipt: Settled) -> None:
-        """Keep the one receipt of this attempt, if it goes on from the head that the plan names."""
-        before = self._head
-        if before is None or self._has_receipt:
-            raise PeerError(Reason.UNEXPECTED, "no receipt is due")
-        head = SignedHead.decode(receipt.ledger)
-        if not head.follows(before):
-            detail = f"no later row of ledger {before.ledger.hex()} by its operator"
-            raise PeerError(Reason.RECEIPT_CHANGED, detail)
-        self._store.keep_head(head, operator=before.operator)
-        self._has_receipt = True
+    def _keep(self, receipt: Settled, plan: RoundPlan) -> None:
+        """Keep a receipt that goes on from the head that the plan names."""
+        if plan.ledger_head == _UNKNOWN:
+            raise PeerError(Reason.UNEXPECTED, "a receipt where the plan names no ledger's head")
+        self._store.keep_receipt(SignedHead.decode(receipt.ledger), after=plan.ledger_head)
 
     def _contribute(self, party: ClientParty, plan: RoundPlan, update: Update) -> Iterator[Effect]:
         vector = plan.pipeline.encode(update, rng=self._rng.child("encoding"))

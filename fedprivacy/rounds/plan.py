@@ -9,26 +9,54 @@ from typing import Literal
 import msgspec
 
 from fedprivacy.crypto import Suite
-from fedprivacy.dp import Clip, DiscreteGaussian, NonFinite, PerUnit, Skellam
+from fedprivacy.dp import (
+    Clip,
+    CountWithin,
+    DiscreteGaussian,
+    GeometricClip,
+    NonFinite,
+    PerUnit,
+    Skellam,
+    count_ratio,
+    count_share,
+)
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.randomness import SEED_BYTES
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
 from fedprivacy.rounds.quorum import Quorum, choose_quorum
 from fedprivacy.rounds.rules import (
     AUTO,
     CLIENT_UNIT,
+    AdaptiveRules,
     AggregationRules,
     DatasetRules,
     Mechanism,
     NoiseRules,
+    Rotation,
     SamplingRules,
     Trust,
     UpdateRules,
 )
 from fedprivacy.secagg import PROTOCOLS, Plain
-from fedprivacy.vector import FixedPoint, Pipeline, Rounding, Stage, Weigh, Weights
+from fedprivacy.vector import (
+    FixedPoint,
+    Pipeline,
+    Rotate,
+    Rounding,
+    Stage,
+    VectorSpec,
+    Weigh,
+    Weights,
+    chain,
+)
 from fedprivacy.wire import digest
 
 __all__ = ["Plan"]
+
+_TAIL = 2.0**-40
+"""The chance with which a rotated vector has a coordinate that is cut off."""
+_MOST_INFLATION = 4 / 3
+"""Of the sensitivity, by rounding: beyond, bits are saved at the price of noise."""
 
 
 class Plan(Section, frozen=True, kw_only=True):
@@ -40,6 +68,7 @@ class Plan(Section, frozen=True, kw_only=True):
     update: UpdateRules
     noise: NoiseRules = NoiseRules()
     sampling: SamplingRules = SamplingRules()
+    adaptive: AdaptiveRules = AdaptiveRules()
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Plan:
@@ -66,7 +95,7 @@ class Plan(Section, frozen=True, kw_only=True):
             return f"plan.aggregation.min_clients = {rules.min_clients} sums nobody: at least 2"
         if not math.isfinite(self.update.clip):
             return f"plan.update.clip = {self.update.clip} is not finite: give an L2 norm"
-        return _noise_fault(self) or _sampling_fault(self)
+        return _noise_fault(self) or _sampling_fault(self) or _adaptive_fault(self)
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a plan that no cohort could run."""
@@ -93,24 +122,29 @@ class Plan(Section, frozen=True, kw_only=True):
             )
         return choose_quorum(self.aggregation, cohort_size)
 
-    def pipeline(self, length: int, cohort_size: int, clip: float | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        length: int,
+        cohort_size: int,
+        clip: float | None = None,
+        seed: bytes = bytes(SEED_BYTES),
+    ) -> Pipeline:
         """How an update of `length` parameters is encoded in a cohort of n, the same on every side.
 
-        `clip` is the norm in force, where it is not the plan's own. Raises `ConfigurationError`
-        where no honest client is assured whose noise would count.
+        `clip` is the norm in force, where it is not the plan's own, and `seed` that of a rotation,
+        of which no bound depends. Raises `ConfigurationError` where no honest client is assured
+        whose noise would count, and where so few bits for so many parameters would cost too much
+        noise.
         """
         rules = self.update
-        noisy = self.noise.trust is not Trust.NONE
-        rounded = FixedPoint(rules.value_bits, Rounding.CONDITIONAL if noisy else Rounding.UNBIASED)
-        bad = NonFinite.ZERO if noisy else NonFinite.REFUSED
-        bounded: list[Stage] = [Clip(clip or rules.clip, bad)]
+        stages = self._rounded(clip or rules.clip, rules.value_bits, seed)
+        if self.noise.trust is not Trust.NONE:
+            self._check_inflation(length, clip or rules.clip)
+        if self.adaptive.quantile:
+            ratio = count_ratio(self._multiplier, self.adaptive.count_deviation)
+            stages = [CountWithin(*stages, ratio=ratio)]
         if self.protects_units:
-            units = PerUnit(*bounded, rounded, max_units=rules.max_units_per_client)
-            stages: list[Stage] = [units]
-        else:
-            if rules.weights is Weights.SUMMED:
-                bounded.append(Weigh(rules.max_units_per_client))
-            stages = [*bounded, rounded]
+            stages = [PerUnit(*stages, max_units=rules.max_units_per_client)]
         if self.noise.trust in (Trust.DISTRIBUTED, Trust.CLIENT):
             stages.append(self.noise_stage(cohort_size))
         pipeline = Pipeline.of(length, *stages, weights=rules.weights)
@@ -119,12 +153,65 @@ class Plan(Section, frozen=True, kw_only=True):
             self.noise_stage(cohort_size).admit(pipeline.specs[-1])
         return pipeline
 
+    def _rounded(self, clip: float, value_bits: int, seed: bytes) -> list[Stage]:
+        """From one unit's vector to its integers."""
+        rules, noisy = self.update, self.noise.trust is not Trust.NONE
+        bad = NonFinite.ZERO if noisy else NonFinite.REFUSED
+        stages: list[Stage] = [Clip(clip, bad)]
+        if rules.rotation is Rotation.HADAMARD:
+            stages.append(Rotate(seed, _TAIL))
+        if rules.weights is Weights.SUMMED and not self.protects_units:
+            stages.append(Weigh(rules.max_units_per_client))
+        rounding = Rounding.CONDITIONAL if noisy else Rounding.UNBIASED
+        return [*stages, FixedPoint(value_bits, rounding)]
+
+    def _inflation(self, length: int, clip: float, value_bits: int) -> float:
+        """By how much rounding raises the norm of one unit: 1 is not at all."""
+        stages = self._rounded(clip, value_bits, bytes(SEED_BYTES))
+        spec = chain(stages, VectorSpec(length))[-1]
+        return (spec.l2 or 0.0) / (clip * (spec.scale or 1.0))
+
+    def _check_inflation(self, length: int, clip: float) -> None:
+        bits = self.update.value_bits
+        if (found := self._inflation(length, clip, bits)) <= _MOST_INFLATION:
+            return
+        enough = next(
+            (b for b in range(bits, 33) if self._inflation(length, clip, b) <= _MOST_INFLATION), 32
+        )
+        rotated = self.update.rotation is Rotation.HADAMARD
+        raise ConfigurationError(
+            f"plan.update.value_bits = {bits} for {length:,} parameters: rounding makes one unit's "
+            f"vector, and the noise for it, {found:.2f} times as large, where "
+            f"{_MOST_INFLATION:.2f} is the most: raise it to {enough}"
+            + ("" if rotated else ", or set rotation = hadamard")
+        )
+
+    @property
+    def first_clip(self) -> float:
+        """The norm in force in a run's first round."""
+        return self.adaptive.initial or self.update.clip
+
+    def next_clip(self, pipeline: Pipeline, last: int) -> float:
+        """The norm in force in the next round, by the last integer of a sum, noise included.
+
+        `pipeline` is that of the round, of a plan that adapts.
+        """
+        rules = self.adaptive
+        clip, share = count_share(pipeline, last, self.update.public_weight)
+        step = GeometricClip(rules.quantile, rules.rate)
+        return min(step.next(clip, share), self.update.clip)
+
+    @property
+    def _multiplier(self) -> float:
+        """Deviation of the noise / what one unit's integers have as their norm at one client."""
+        return self.noise.noise_multiplier * self.update.max_clients_per_unit
+
     def noise_stage(self, cohort_size: int) -> Skellam | DiscreteGaussian:
         """The noise of a client or, where it is trusted with it, of the server.
 
         One unit may be at several clients: the noise is for all that it adds to the sum.
         """
-        multiplier = self.noise.noise_multiplier * self.update.max_clients_per_unit
+        multiplier = self._multiplier
         shares = self.noise_shares(cohort_size)
         if self.noise.mechanism is Mechanism.SKELLAM:
             return Skellam(multiplier, shares)
@@ -225,6 +312,29 @@ def _sampling_fault(plan: Plan) -> str | None:
             "sum has its weight: leave one of them out"
         )
     return None
+
+
+def _adaptive_fault(plan: Plan) -> str | None:
+    rules, path = plan.adaptive, "plan.adaptive"
+    if not rules.quantile:
+        for key, value in (("initial", rules.initial), ("count_deviation", rules.count_deviation)):
+            if value:
+                return f"{path}.{key} = {value} without a quantile adapts nothing: set quantile"
+        return None
+    least = plan.noise.noise_multiplier * plan.update.max_clients_per_unit / 2
+    faults = {
+        f"{path}.quantile = {rules.quantile} with noise.trust = none counts units exactly: add "
+        "noise, or keep the clip fixed": plan.noise.trust is Trust.NONE,
+        f"{path}.quantile = {rules.quantile} is a share of a public number of units: set "
+        "update.public_weight to the number that is expected": not plan.update.public_weight,
+        f"{path}.initial = {rules.initial} is above update.clip = {plan.update.clip}: raise the "
+        "clip, which is the most that it may become": not rules.initial <= plan.update.clip,
+        f"{path}.count_deviation = {rules.count_deviation} is not above {least}, so that the count "
+        "takes all of the noise: a twentieth of the units is usual": not (
+            least < rules.count_deviation < math.inf
+        ),
+    }
+    return next((fault for fault, is_there in faults.items() if is_there), None)
 
 
 def _auto_fault(rules: AggregationRules) -> str | None:

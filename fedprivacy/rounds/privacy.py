@@ -38,17 +38,30 @@ def round_event(plan: Plan, cohort: int, length: int, clip: float | None = None)
     """What one round's sum tells of one unit; None where no noise is added.
 
     Of a cohort of n clients and updates of `length` parameters. One unit may be at several clients:
-    its sensitivity is then as many times as large.
+    its sensitivity is then as many times as large. Where the clip adapts, the event is one that
+    holds for each, whatever `clip` says: steps, noise and sensitivity grow with it alike, but for
+    their rounding, and a round's price is known before its clip.
     """
-    pipeline = plan.pipeline(length, cohort, clip)
+    adapts = bool(plan.adaptive.quantile)
+    pipeline = plan.pipeline(length, cohort, None if adapts else clip)
     if plan.noise.trust is Trust.SERVER:
         event: Event | None = plan.noise_stage(cohort).event(pipeline.specs[-1])
     else:
         event = event_of(pipeline)
-    return None if event is None else _at_several(event, plan.update.max_clients_per_unit)
+    if event is None:
+        return None
+    if adapts:
+        # In integer steps the norm is that of `value_bits`: only its last bits are the clip's.
+        event = _at_several(event, 1 + _ROUNDING)
+    return _at_several(event, plan.update.max_clients_per_unit)
 
 
-def _at_several(event: Event, clients: int) -> Event:
+_ROUNDING = 2.0**-44
+"""More than norms and deviations of two clips can differ, relatively, by float64 rounding."""
+
+
+def _at_several(event: Event, clients: float) -> Event:
+    """The event of so many times the sensitivity."""
     match event:
         case GaussianEvent():
             return dataclasses.replace(event, noise_multiplier=event.noise_multiplier / clients)

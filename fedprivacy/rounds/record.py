@@ -116,6 +116,8 @@ class RoundRecord(_Part, frozen=True, kw_only=True):
     """`refused`: the budget did not hold it, and nobody was asked."""
     weight: int
     """What the released sum is divided by; zero without a sum."""
+    clip: Annotated[float, Meta(ge=0.0)] = 0.0
+    """The norm that each unit was clipped to; zero without a sum."""
     attempts: tuple[AttemptRecord, ...]
     budget: BudgetRecord | None = None
     """After this round; none where no budget is charged."""

@@ -76,12 +76,15 @@ class RoundPlan(Record, frozen=True):
         length: int,
         directory: Directory | None,
         ledger_head: bytes = _NONE,
+        clip: float | None = None,
         rng: Rng,
     ) -> RoundPlan:
         """The server's plan of one attempt; raises `ConfigurationError` for a cohort too small.
 
-        `ledger_head` is the hash of the ledger's last row, with what this attempt reserves.
+        `ledger_head` is the hash of the ledger's last row, with what this attempt reserves; `clip`
+        is the norm in force, by default that of a run's first round.
         """
+        clip = plan.first_clip if clip is None else clip
         size, rules = len(cohort.members), plan.aggregation
         quorum = plan.quorum(size)
         if fault := quorum_fault(rules, size, quorum.threshold, quorum.degree):
@@ -111,10 +114,10 @@ class RoundPlan(Record, frozen=True):
             broadcast=broadcast_digest(broadcast),
             ledger_head=ledger_head,
             length=length,
-            clip=plan.update.clip,
+            clip=clip,
             threshold=quorum.threshold,
             degree=quorum.degree,
-            modulus_bits=plan.pipeline(length, size).modulus_bits(size),
+            modulus_bits=plan.pipeline(length, size, clip).modulus_bits(size),
         )
 
     @property
@@ -133,7 +136,7 @@ class RoundPlan(Record, frozen=True):
 
     @property
     def pipeline(self) -> Pipeline:
-        return self.plan.pipeline(self.length, self.cohort_size, self.clip)
+        return self.plan.pipeline(self.length, self.cohort_size, self.clip, self.round_id)
 
     def check(self) -> None:
         """What a client checks of a plan whoever it is; raises `PeerError`.
@@ -179,7 +182,8 @@ class RoundPlan(Record, frozen=True):
 
     def _check_modulus(self) -> None:
         try:
-            bits = self.pipeline.modulus_bits(self.cohort_size)
+            pipeline = self.plan.pipeline(self.length, self.cohort_size, self.clip)
+            bits = pipeline.modulus_bits(self.cohort_size)
         except ConfigurationError as error:
             raise PeerError(Reason.PLAN, str(error)) from None
         if self.modulus_bits != bits:

@@ -16,11 +16,13 @@ from fedprivacy.vector import Weights
 __all__ = [
     "AUTO",
     "CLIENT_UNIT",
+    "AdaptiveRules",
     "Adjacency",
     "AggregationRules",
     "DatasetRules",
     "Mechanism",
     "NoiseRules",
+    "Rotation",
     "SamplingRules",
     "Trust",
     "UpdateRules",
@@ -55,6 +57,15 @@ class Mechanism(enum.Enum):
     SKELLAM = "skellam"
     """Shares add up exactly."""
     DISCRETE_GAUSSIAN = "discrete-gaussian"
+
+
+class Rotation(enum.Enum):
+    """How a clipped vector is turned before it is rounded, the same for all in a round."""
+
+    NONE = "none"
+    HADAMARD = "hadamard"
+    """Signs that follow from the round's id, and a Walsh-Hadamard matrix: every coordinate is then
+    small, and the same bits have finer steps."""
 
 
 class DatasetRules(Section, frozen=True, kw_only=True):
@@ -94,6 +105,7 @@ class UpdateRules(Section, frozen=True, kw_only=True):
     """L2 norm of one unit's vector."""
     value_bits: Annotated[int, Meta(ge=2, le=32)]
     """Bits of one coordinate of one unit's clipped vector."""
+    rotation: Rotation = Rotation.NONE
     weights: Weights = Weights.SUMMED
     """`uniform` under noise: a weight in the sum would be released as it is."""
     public_weight: Annotated[int, Meta(ge=0, lt=1 << 53)] = 0
@@ -101,6 +113,18 @@ class UpdateRules(Section, frozen=True, kw_only=True):
     max_units_per_client: _Count = 1
     """Units at one client; with the client as unit, the largest weight it may give itself."""
     max_clients_per_unit: _Count = 1
+
+
+class AdaptiveRules(Section, frozen=True, kw_only=True):
+    """A clip that follows a quantile of the norms, learnt from a noisy count in each sum."""
+
+    quantile: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    """The share of units that is to be left unclipped; zero: the clip is fixed."""
+    rate: Annotated[float, Meta(ge=1e-6, le=10.0)] = 0.2
+    initial: Annotated[float, Meta(ge=0.0)] = 0.0
+    """The clip of a run's first round; zero: `update.clip`, above which it never is."""
+    count_deviation: Annotated[float, Meta(ge=0.0)] = 0.0
+    """Of the noise in the count, in units: a twentieth of them is usual."""
 
 
 class NoiseRules(Section, frozen=True, kw_only=True):

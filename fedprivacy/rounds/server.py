@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import PeerError, Reason, RoundAborted
 from fedprivacy.ledger import SignedHead
@@ -18,6 +21,7 @@ from fedprivacy.rounds.messages import (
     Settled,
     reason_of,
 )
+from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
@@ -77,6 +81,13 @@ class RoundServer:
         self._asked = False
         self._unmasking = False
         self._aggregate: Aggregate | None = None
+        self._last = 0
+        self._next_clip = round_plan.clip
+
+    @property
+    def plan(self) -> Plan:
+        """What everyone agreed on before the run."""
+        return self._plan.plan
 
     @property
     def phase(self) -> str:
@@ -106,6 +117,11 @@ class RoundServer:
     def aggregate(self) -> Aggregate | None:
         """The decoded sum, once the attempt has ended well."""
         return self._aggregate
+
+    @property
+    def next_clip(self) -> float:
+        """The norm to clip to in the next round: this one's, unless a sum has moved it."""
+        return self._next_clip
 
     def invite(self, members: Iterable[str]) -> Iterator[Send]:
         """Ask these members of the cohort; the others are out of this attempt."""
@@ -178,10 +194,18 @@ class RoundServer:
         if plan.noise.trust is Trust.SERVER:
             noise = plan.noise_stage(self._plan.cohort_size)
             added = noise.added(pipeline.specs[-1], rng=self._rng.child("noise"))
+
+        def seen(values: NDArray[np.int64]) -> NDArray[np.int64]:
+            values = values if added is None else added(values)
+            self._last = int(values[-1])
+            return values
+
         try:
-            aggregate = pipeline.decode(total, clients=len(done.survivors), added=added)
+            aggregate = pipeline.decode(total, clients=len(done.survivors), added=seen)
         except PeerError as error:
             return Aborted(RoundAborted(error.reason, error.detail))
+        if plan.adaptive.quantile:
+            self._next_clip = plan.next_clip(pipeline, self._last)
         self._aggregate = dataclasses.replace(
             aggregate, weight=plan.update.public_weight or aggregate.weight
         )

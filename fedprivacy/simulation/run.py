@@ -68,6 +68,7 @@ class Simulation:
     _books: Books | None = None
     _training: Training = field(init=False)
     _cohort: int = field(init=False)
+    _clip: float = field(init=False)
 
     def __post_init__(self) -> None:
         file, plan = self.job.file, self.job.plan
@@ -75,6 +76,7 @@ class Simulation:
         names = tuple(self._training.population.clients)
         # Refuse what no round could make good before anything is written.
         self._cohort = weakest_cohort(plan, len(names))
+        self._clip = plan.first_clip
         quorum = plan.quorum(self._cohort)
         self.job.policy.check(plan, threshold=quorum.threshold, cohort=self._cohort)
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
@@ -122,10 +124,11 @@ class Simulation:
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         try:
-            for outcome, record, witness in self._attempts(number, cohort, out, observer):
+            for outcome, frozen, witness in self._attempts(number, cohort, out, observer):
+                record = _attempt_record(frozen, outcome)
                 attempts.append(record)
                 if outcome.aggregate is not None:
-                    return self._summed(number, cohort, outcome, witness, tuple(attempts))
+                    return self._summed(frozen, outcome, witness, tuple(attempts))
                 out |= {*outcome.refused, *outcome.excluded, *record.culprits}
         except BudgetExhausted as error:
             return self._without_sum(number, "refused", tuple(attempts), str(error))
@@ -133,17 +136,17 @@ class Simulation:
 
     def _attempts(
         self, number: int, cohort: Cohort, out: set[str], observer: Observer
-    ) -> Iterator[tuple[Outcome, AttemptRecord, Witness]]:
+    ) -> Iterator[tuple[Outcome, RoundPlan, Witness]]:
         """Attempts over one cohort; none after clients were asked for an answer: they give one."""
         for attempt in range(1, self.job.plan.aggregation.attempts + 1):
-            outcome, record, witness = self._attempt(number, attempt, cohort, out, observer)
-            yield outcome, record, witness
+            outcome, frozen, witness = self._attempt(number, attempt, cohort, out, observer)
+            yield outcome, frozen, witness
             if outcome.answers_requested:
                 return
 
     def _attempt(
         self, number: int, attempt: int, cohort: Cohort, out: set[str], observer: Observer
-    ) -> tuple[Outcome, AttemptRecord, Witness]:
+    ) -> tuple[Outcome, RoundPlan, Witness]:
         books, reserved = self._books, None
         if books is not None:
             reserved = books.reserve(self.run_id, number, attempt, len(cohort.members))
@@ -160,6 +163,7 @@ class Simulation:
             length=training.length,
             directory=self._members.directory,
             ledger_head=head.head if head else bytes(DIGEST_BYTES),
+            clip=self._clip,
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
         clients = {
@@ -171,15 +175,16 @@ class Simulation:
             )
             for name in cohort.members
         }
+        server = RoundServer(
+            plan,
+            cohort,
+            self._members.directory,
+            broadcast,
+            rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
+            ledger=head,
+        )
         drive = InProcess(
-            RoundServer(
-                plan,
-                cohort,
-                self._members.directory,
-                broadcast,
-                rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
-                ledger=head,
-            ),
+            server,
             clients,
             self._train,
             channel=Dropouts.of_round(self.job.file.faults.drop, number),
@@ -193,7 +198,8 @@ class Simulation:
             books.close_attempt(reserved, may_be_known=known)
             if known:
                 drive.settle(books.head())
-        return outcome, _attempt_record(attempt, plan, outcome), witness
+        self._clip = server.next_clip
+        return outcome, plan, witness
 
     def _journal(self, mark: Persist, reserved: Reservation | None) -> None:
         if mark.mark is Mark.UNMASKING and self._books is not None and reserved is not None:
@@ -204,8 +210,7 @@ class Simulation:
 
     def _summed(
         self,
-        number: int,
-        cohort: Cohort,
+        frozen: RoundPlan,
         outcome: Outcome,
         witness: Witness,
         attempts: tuple[AttemptRecord, ...],
@@ -213,17 +218,17 @@ class Simulation:
         aggregate = outcome.aggregate
         if aggregate is None:
             raise ConfigurationError("there is no sum to record")
-        plan, length, size = self.job.plan, self._training.length, len(cohort.members)
-        noise = witness.noise(plan, outcome.survivors, cohort=size, length=length)
-        difference = self._training.step(aggregate, outcome.survivors, noise.values)
+        plan, noise = frozen.plan, witness.noise(frozen, outcome.survivors)
+        difference = self._training.step(aggregate, outcome.survivors, noise.values, frozen.clip)
         summed = plan.update.weights is Weights.SUMMED
         counted = aggregate.weight if summed else len(outcome.survivors)
-        bound = plan.pipeline(length, size).quantisation_bound(counted)
+        bound = frozen.pipeline.quantisation_bound(counted)
         simulated = self._simulated(difference, bound, outcome.training_seconds, noise.record)
         return RoundRecord(
-            round=number,
+            round=frozen.round,
             outcome="sum",
             weight=aggregate.weight,
+            clip=frozen.clip,
             attempts=attempts,
             budget=self._books.record if self._books else None,
             simulation_only=simulated,
@@ -299,10 +304,10 @@ class Simulation:
         return record
 
 
-def _attempt_record(attempt: int, plan: RoundPlan, outcome: Outcome) -> AttemptRecord:
+def _attempt_record(plan: RoundPlan, outcome: Outcome) -> AttemptRecord:
     error = outcome.error
     return AttemptRecord(
-        attempt=attempt,
+        attempt=plan.attempt,
         round_id=plan.round_id.hex(),
         outcome="sum" if outcome.aggregate is not None else "aborted",
         reason=_code(error.reason.name) if error else "",

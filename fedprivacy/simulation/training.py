@@ -69,24 +69,26 @@ class Training:
         vectors = self._vectors(client, read_broadcast(broadcast))
         return Update(vectors if self.plan.protects_units else vectors[0])
 
-    def float_sum(self, survivors: Iterable[str], weights: Floats) -> Floats:
+    def float_sum(self, survivors: Iterable[str], weights: Floats, clip: float) -> Floats:
         """The float64 sum of the survivors' clipped gradients, by code that shares no stage."""
         gradients = np.concatenate([self._vectors(s, weights) for s in survivors])
         norms = np.sqrt(np.einsum("ij,ij->i", gradients, gradients))
-        clip, least = self.plan.update.clip, np.finfo(np.float64).tiny
+        least = np.finfo(np.float64).tiny
         factors = np.minimum(1.0, clip / np.maximum(norms, least))
         total: Floats = factors @ gradients
         return total
 
-    def step(self, aggregate: Aggregate, survivors: Iterable[str], noise: Floats) -> float:
+    def step(
+        self, aggregate: Aggregate, survivors: Iterable[str], noise: Floats, clip: float
+    ) -> float:
         """Both models take their step; returns the largest difference of the two sums.
 
         The sums compared are over the same updates, those of the protected model, with the same
         noise, `(length,)`, which the unprotected model does without.
         """
         survivors = tuple(survivors)
-        plain = self.float_sum(survivors, self.protected.weights)
-        own = self.float_sum(survivors, self.unprotected.weights)
+        plain = self.float_sum(survivors, self.protected.weights, clip)
+        own = self.float_sum(survivors, self.unprotected.weights, clip)
         self.protected = self.protected.step(aggregate.mean)
         self.unprotected = self.unprotected.step(own / sum(map(self._units, survivors)))
         return float(np.max(np.abs(aggregate.sum - (plain + noise))))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.randomness import Rng
-from fedprivacy.rounds import Plan
+from fedprivacy.rounds import RoundPlan
 from fedprivacy.rounds.record import NoiseRecord
 from fedprivacy.rounds.rules import Trust
 
@@ -71,17 +71,19 @@ class Witness:
         """The source for one party; the server's name is empty."""
         return _Watched(rng, self._seeds, name)
 
-    def noise(self, plan: Plan, survivors: Iterable[str], *, cohort: int, length: int) -> Noise:
+    def noise(self, frozen: RoundPlan, survivors: Iterable[str]) -> Noise:
         """The noise in the sum over the survivors: drawn again."""
+        plan, pipeline = frozen.plan, frozen.pipeline
         if plan.noise.trust is Trust.NONE:
-            return Noise(np.zeros(length), None)
-        pipeline = plan.pipeline(length, cohort)
-        stage, at_server = plan.noise_stage(cohort), plan.noise.trust is Trust.SERVER
+            return Noise(np.zeros(frozen.length), None)
+        stage, at_server = plan.noise_stage(frozen.cohort_size), plan.noise.trust is Trust.SERVER
         before = pipeline.specs[-1 if at_server else -2]
-        total = np.zeros(length, dtype=np.int64)
+        total = np.zeros(before.length, dtype=np.int64)
         for name in [""] if at_server else survivors:
             total = stage.added(before, rng=_Fixed(self._seeds[name]))(total)
-        real = total / before.scale if before.scale else total.astype(np.float64)
+        real = total.astype(np.float64)
+        for part, spec in reversed(list(zip(pipeline.stages, pipeline.specs, strict=False))):
+            real = part.decode(real, spec)
         planned = math.sqrt(stage.local_variance(before) * stage.shares)
         deviation = float(np.sqrt(np.mean(np.square(total.astype(np.float64)))))
         return Noise(real, NoiseRecord(deviation=deviation, planned=planned))

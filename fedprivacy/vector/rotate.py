@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,9 +25,13 @@ class Rotate:
 
     `seed`, 32 bytes, is public, and the same for all who take part in a round. The vector grows to
     the next power of two by zeros, and comes back in its own length. Its L2 norm is kept, but for
-    float64 rounding, which the admitted `l2` includes. No coordinate is larger than the norm; of
-    most seeds, it is below norm sqrt(2 ln(2 n / p) / n) but with probability p, for a vector of n
-    coordinates that was chosen before the seed. The bound that is admitted is the sure one.
+    float64 rounding, which the admitted `l2` includes.
+
+    No coordinate is larger than the norm. Of a vector of n coordinates that was chosen before the
+    seed, none is larger than norm sqrt(2 ln(2 n / p) / n), but for a probability of p: each is a
+    sum of independent signs (Hoeffding 1963, theorem 2). Where `tail`, this p, is above zero, that
+    is the bound that is admitted, and a coordinate beyond it is cut to it, which shortens the
+    vector: what is proved of its norm holds whatever came in, and only the cut one's sum is off.
 
     Every coordinate depends on all: encoding needs the whole vector in memory, as float64, and
     does not work lazily; nor does decoding.
@@ -35,12 +40,17 @@ class Rotate:
     """
 
     seed: bytes = field(repr=False)
+    tail: float = 0.0
     mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not _is_seed(self.seed):
             raise ConfigurationError(
                 f"Rotate.seed is not {SEED_BYTES} bytes: derive it from the round's identifier"
+            )
+        if isinstance(self.tail, bool) or not 0 <= self.tail < 1:
+            raise ConfigurationError(
+                f"Rotate.tail = {self.tail} is no probability: 2**-40 is usual"
             )
 
     def admit(self, spec: VectorSpec) -> VectorSpec:
@@ -50,7 +60,13 @@ class Rotate:
             raise ConfigurationError("Rotate needs a bounded norm: put Clip before it")
         length = _padded(spec.length)
         l2 = spec.l2 * hadamard_inflation(length)
-        return dataclasses.replace(spec, length=length, bound=l2, l2=l2)
+        return dataclasses.replace(spec, length=length, bound=l2 * self._share(length), l2=l2)
+
+    def _share(self, length: int) -> float:
+        """The largest coordinate that is let through / the norm."""
+        if not self.tail:
+            return 1.0
+        return min(1.0, math.sqrt(2 * math.log(2 * length / self.tail) / length))
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
         given = update.values
@@ -60,6 +76,9 @@ class Rotate:
             rotated[..., part] = given[..., part]
         self._sign(rotated)
         walsh_hadamard(rotated)
+        if self.tail:
+            most = self.admit(spec).bound
+            np.clip(rotated, -most, most, out=rotated)
         return Update(rotated, update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:

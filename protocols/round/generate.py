@@ -108,6 +108,12 @@ def refusal_json(error):
     return {"reason": reason.name, "code": reason.value, "culprits": list(culprits)}
 
 
+def sum_json(server):
+    decoded = server.aggregate
+    more = {"next_clip": server.next_clip} if server.plan.adaptive.quantile else {}
+    return {"values": values_json(decoded.sum), "weight": decoded.weight} | more
+
+
 def effect_json(effect, server):
     match effect:
         case Persist(mark, phase, members):
@@ -116,12 +122,10 @@ def effect_json(effect, server):
             return {"send_chunk": [recipient], "message": message_json(message)}
         case Send(recipient, message):
             return {"send": [recipient], "message": message_json(message)}
-        case Done(None, _):
+        case Done(None, ()):  # a client; a server that added noise keeps the exact sum to itself
             return {"done": {}}
         case Done(_, survivors):
-            total = server.aggregate
-            decoded = {"values": values_json(total.sum), "weight": total.weight}
-            return {"done": {"sum": decoded, "survivors": list(survivors)}}
+            return {"done": {"sum": sum_json(server), "survivors": list(survivors)}}
         case Aborted(error):
             aborted = {"reason": error.reason.name, "code": error.reason.value}
             return {"aborted": aborted | {"culprits": list(error.culprits)}}
@@ -165,6 +169,10 @@ class RecordingStore:
     def begin(self, *what, terms):
         self.store.begin(*what, terms=terms)
         self.events.append({"commit": "begin"})
+
+    def keep_receipt(self, head, *, after):
+        self.store.keep_receipt(head, after=after)
+        self.events.append({"commit": "head", "number": head.number})
 
     def keep_head(self, head, *, operator):
         self.store.keep_head(head, operator=operator)
@@ -232,7 +240,7 @@ def noise_json(round_plan, seed):
     plan, pipeline = round_plan.plan, round_plan.pipeline
     before = pipeline.specs[-1 if plan.noise.trust is Trust.SERVER else -2]
     add = plan.noise_stage(round_plan.cohort_size).added(before, rng=Seeds(given=[seed]))
-    drawn = add(np.zeros(round_plan.length, dtype=np.int64))
+    drawn = add(np.zeros(before.length, dtype=np.int64))
     return {"seed": seed.hex(), "drawn": drawn.tolist()}
 
 

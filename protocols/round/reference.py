@@ -368,6 +368,7 @@ Update = section(
     "Update",
     ("clip", Real(lambda norm: norm > 0.0), REQUIRED),
     ("value_bits", Integer(2, 33), REQUIRED),
+    ("rotation", Choice("none", "hadamard"), "none"),
     ("weights", Choice("uniform", "summed"), "summed"),
     ("public_weight", Integer(0, 1 << 53), 0),
     ("max_units_per_client", COUNT, 1),
@@ -387,6 +388,13 @@ Sampling = section(
     ("scheme", Choice("all", "poisson"), "all"),
     ("rate", Real(lambda rate: 0.0 < rate <= 1.0), 1.0),
 )
+Adaptive = section(
+    "Adaptive",
+    ("quantile", Real(lambda of: 0.0 <= of < 1.0), 0.0),
+    ("rate", Real(lambda of: 1e-6 <= of <= 10.0), 0.2),
+    ("initial", Real(lambda of: of >= 0.0), 0.0),
+    ("count_deviation", Real(lambda of: of >= 0.0), 0.0),
+)
 Plan = section(
     "Plan",
     ("schema", Choice("fedprivacy/plan/1"), REQUIRED),
@@ -395,6 +403,7 @@ Plan = section(
     ("update", Update, REQUIRED),
     ("noise", Noise, Noise("none", "skellam", 0.0, 0.0, 0.0, 0)),
     ("sampling", Sampling, Sampling("all", 1.0)),
+    ("adaptive", Adaptive, Adaptive(0.0, 0.2, 0.0, 0.0)),
 )
 
 # ------------------------------------------------------------------ SPEC 4: the round plan
@@ -496,6 +505,20 @@ def noise_fits(plan):
     return all(0 < figure < math.inf for figure in figures) and not summed(plan)
 
 
+def adapts_well(plan):
+    """What the clip is learnt from is a noisy count of a public number of units."""
+    rules, update = plan.adaptive, plan.update
+    if not rules.quantile:
+        return rules.initial == rules.count_deviation == 0.0
+    least = plan.noise.noise_multiplier * update.max_clients_per_unit / 2
+    return (
+        adds_noise(plan)
+        and update.public_weight > 0
+        and rules.initial <= update.clip
+        and least < rules.count_deviation < math.inf
+    )
+
+
 def check_round_plan(plan):
     """SPEC 5.2, in its order."""
     rules = plan.plan.aggregation
@@ -513,6 +536,7 @@ def check_round_plan(plan):
     counted = plan.plan.sampling.scheme == "poisson" and not plan.plan.update.public_weight
     require(not (counted and adds_noise(plan.plan)), "PLAN")
     require(not (plan.plan.update.public_weight and summed(plan.plan)), "PLAN")
+    require(adapts_well(plan.plan), "PLAN")
     require(plan.committee_root == NONE, "PLAN")
     require(plan.ledger_head == NONE or adds_noise(plan.plan), "PLAN")
     require(plan.round <= plan.plan.noise.rounds or not adds_noise(plan.plan), "PLAN")
@@ -538,15 +562,38 @@ class Pipeline:
         self.summed = rules.weights == "summed"
         self.max_weight = rules.max_units_per_client
         weighs = self.summed and not self.per_unit
-        self.scale = self.limit / (self.clip * self.max_weight if weighs else self.clip)
-        self.bound = self.limit * (rules.max_units_per_client if self.per_unit else 1)
+        self.rotates = rules.rotation == "hadamard"
+        self.coordinates, self.l2, largest = self.length, self.clip, self.clip
+        if self.rotates:
+            d = self.coordinates = 1 << (self.length - 1).bit_length()
+            self.l2 = self.clip * (1 + (math.log2(d) + 4) * 2.0**-52)
+            largest = self.l2 * min(1.0, math.sqrt(2 * math.log(2 * d / 2.0**-40) / d))
+            self.largest, self.signs = largest, Signs(round_id(plan))
+        self.scale = self.limit / (largest * self.max_weight if weighs else largest)
         self.public_weight = rules.public_weight
         self.trust = plan.plan.noise.trust
-        self.noise = Share(plan, self.norm()) if adds_noise(plan.plan) else None
+        self.adaptive, self.mark = plan.plan.adaptive, 0
+        self.highest_clip = rules.clip
+        one = self.limit
+        if adds_noise(plan.plan):
+            norm = self.norm()
+            # With fewer bits, the noise that one unit needs would grow.
+            require(norm / (self.clip * self.scale) <= 4 / 3, "PLAN")
+            if self.adaptive.quantile:
+                multiplier = plan.plan.noise.noise_multiplier * rules.max_clients_per_unit
+                part = multiplier / (2 * self.adaptive.count_deviation)
+                ratio = part / math.sqrt(1 - part * part)
+                require(1e-6 <= ratio <= 1e6, "PLAN")
+                self.mark = min(max(1, round(ratio * norm)), 1 << 31)
+                norm = math.hypot(norm, self.mark) * (1 + 2.0**-50)
+                one = max(one, self.mark)
+            self.noise = Share(plan, norm)
+        self.bound = one * (rules.max_units_per_client if self.per_unit else 1)
         if self.trust in ("distributed", "client"):
             self.bound += self.noise.most
         self.client_bound = max(self.bound, self.max_weight if self.summed else 0)
-        self.total_length = self.length + (1 if self.summed else 0)
+        self.summands = self.coordinates + (1 if self.mark else 0)
+        self.total_length = self.summands + (1 if self.summed else 0)
 
     def modulus_bits(self, clients):
         bits = max(1, (2 * clients * self.client_bound).bit_length())
@@ -563,11 +610,13 @@ class Pipeline:
         weighs = self.summed and not self.per_unit
         require(weight == 1 or weighs, "FAILED")
         require(0 <= weight <= self.max_weight, "FAILED")
-        total = [0] * self.length
-        reals = [self.clipped(unit) for unit in units]
+        total = [0] * self.summands
+        marks = [self.mark if self.is_within(unit) else -self.mark for unit in units]
+        reals = [self.turned(self.clipped(unit)) for unit in units]
         if weighs:
             reals = [[x * float(weight) for x in unit] for unit in reals]
-        for rounded in self.all_rounded(reals, iter(seeds)):
+        for rounded, mark in zip(self.all_rounded(reals, iter(seeds)), marks, strict=True):
+            rounded = [*rounded, mark] if self.mark else rounded
             total = [a + b for a, b in zip(total, rounded, strict=True)]
         if self.trust in ("distributed", "client"):
             require(max(map(abs, drawn)) <= self.noise.most, "FAILED")
@@ -590,10 +639,20 @@ class Pipeline:
         norm = math.sqrt(sum(x * x for x in unit))
         return [x * (target / norm) for x in unit]
 
+    def is_within(self, unit):
+        return all(map(math.isfinite, unit)) and math.sqrt(sum(x * x for x in unit)) <= self.clip
+
+    def turned(self, unit):
+        if not self.rotates:
+            return unit
+        padded = [*unit, *[0.0] * (self.coordinates - self.length)]
+        turned = hadamard([x * self.signs[i] for i, x in enumerate(padded)])
+        return [min(max(x, -self.largest), self.largest) for x in turned]
+
     def norm(self):
         """More than the norm of any rounded vector under noise, in doubles, as it stands."""
-        root, before = math.sqrt(self.length), self.clip * self.scale
-        far = math.sqrt(before * before + self.length / 4 + before + root / 2)
+        root, before = math.sqrt(self.coordinates), self.l2 * self.scale
+        far = math.sqrt(before * before + self.coordinates / 4 + before + root / 2)
         return min(self.limit * root, before + root, far) * (1 + 2.0**-50)
 
     def all_rounded(self, reals, seeds):
@@ -609,7 +668,7 @@ class Pipeline:
                     rounded = self.rounded(real, next(seeds))
                     if sum(x * x for x in rounded) <= most:
                         vectors[i] = rounded
-        return [[0] * self.length if vector is None else vector for vector in vectors]
+        return [[0] * self.coordinates if vector is None else vector for vector in vectors]
 
     def rounded(self, unit, seed):
         stream, out = secagg.Keystream(seed), []
@@ -621,15 +680,46 @@ class Pipeline:
 
     def decode(self, total, clients, drawn):
         """`drawn` is the noise of a server that is trusted with it."""
-        values = total[: self.length]
+        values = total[: self.summands]
         require(all(abs(v) <= clients * self.bound for v in values), "SUM_RANGE")
         if self.trust == "server":
             values = [a + b for a, b in zip(values, drawn, strict=True)]
-        weight = self.public_weight or clients
+        weight, more = self.public_weight or clients, {}
         if self.summed:
             weight = total[-1]
             require(0 <= weight <= clients * self.max_weight, "SUM_RANGE")
-        return {"values": [v / self.scale for v in values], "weight": weight}
+        reals = [v / self.scale for v in values[: self.coordinates]]
+        if self.rotates:
+            turned = hadamard(reals)[: self.length]
+            reals = [x * self.signs[i] for i, x in enumerate(turned)]
+        if self.mark:
+            share = values[-1] / (2 * self.mark * self.public_weight) + 0.5
+            away = min(max(share, 0.0), 1.0) - self.adaptive.quantile
+            moved = self.clip * math.exp(-self.adaptive.rate * away)
+            more = {"next_clip": min(max(moved, 1e-100), self.highest_clip)}
+        return {"values": reals, "weight": weight} | more
+
+
+class Signs:
+    """SPEC 9: one sign for each coordinate, from the round's id."""
+
+    def __init__(self, seed):
+        self.stream = secagg.Keystream(secagg.SHA256.new(b"fedprivacy/rotation" + seed).digest())
+        self.read = b""
+
+    def __getitem__(self, i):
+        while len(self.read) <= i // 8:
+            self.read += self.stream.read(64)
+        return -1.0 if self.read[i // 8] >> i % 8 & 1 else 1.0
+
+
+def hadamard(values):
+    """H values / sqrt(n), H[i][j] the sign of how many ones i and j share."""
+    n = len(values)
+    return [
+        sum(-x if (i & j).bit_count() % 2 else x for j, x in enumerate(values)) / math.sqrt(n)
+        for i in range(n)
+    ]
 
 
 class Share:
@@ -909,6 +999,13 @@ class Store:
         charged = self._charged(charge)
         require((run_id, number) in charged or len(charged) < charge.holds, "BUDGET")
 
+    def keep_receipt(self, head, after):
+        earlier = [d["head"] for d in self._records("head") if d["head"].head == after]
+        whose = (head.ledger, head.operator)
+        before = [e.number for e in earlier if (e.ledger, e.operator) == whose]
+        require(any(number < head.number for number in before), "RECEIPT_CHANGED")
+        self.keep_head(head)
+
     def keep_head(self, head):
         self._check_anchor()
         signed = secagg.verify(head.operator, head.signature, *signed_head(head))
@@ -1049,7 +1146,8 @@ class MaskingServer(secagg.Server):
         self.uploads.pop(index, None)
 
     def waiting_for(self):
-        return {self.name(i) for i in self.expected - self.answered}
+        left = self.expected - self.answered if self.phase != "done" else ()
+        return {self.name(i) for i in left}
 
 
 # ------------------------------------------------------------------ SPEC 5: the client
@@ -1072,8 +1170,7 @@ class Client:
         self.identity_seed = bytes.fromhex(entry["identity_seed"])
         self.rand, self.encoding, self.noise = rand, encoding, noise
         self.party = self.plan = self.charge = None
-        self.head = self.receipt = None
-        self.has_receipt = False
+        self.receipt = None
         self.round_id = NONE
         self.dead = False
 
@@ -1121,7 +1218,7 @@ class Client:
         if head:
             self.store.keep_head(head)
             self.effects.append(("commit", "head", {"number": head.number}))
-        self.plan, self.head = plan, head
+        self.plan = plan
         if plan.plan.aggregation.protocol == "plain":
             self.party = PlainClient(sum_plan(plan), invitation.membership.index)
         else:
@@ -1200,14 +1297,11 @@ class Client:
     def _keep(self, receipt):
         """SPEC 5.7: whatever is wrong with it, the client goes on as it was."""
         try:
-            require(self.head and not self.has_receipt, "UNEXPECTED")
+            require(self.plan.ledger_head != NONE, "UNEXPECTED")
             head = decode(receipt.ledger, HEAD_LIMIT, Head)
-            same = (head.ledger, head.operator) == (self.head.ledger, self.head.operator)
-            require(same and head.number > self.head.number, "RECEIPT_CHANGED")
-            self.store.keep_head(head)
+            self.store.keep_receipt(head, self.plan.ledger_head)
         except secagg.Refused as refusal:
             return Answer([], refusal)
-        self.has_receipt = True
         return Answer([("commit", "head", {"number": head.number})], None)
 
     def _contribute(self, values, weight):

@@ -1617,6 +1617,82 @@ def ok_noise_not_finite(run):
     run.play(run.attempt())
 
 
+ADAPTIVE = {"quantile": 0.5, "rate": 0.2, "initial": 0.75, "count_deviation": 2.0}
+FINE = {"clip": 1.0, "value_bits": 8, "public_weight": 3}
+
+
+@ok(
+    "The clip follows a noisy count: each client marks whether it was within the norm in force, "
+    "in one more integer, and the server moves the norm for the next round.",
+    noise={},
+    plan={"update": FINE, "adaptive": ADAPTIVE},
+    updates=REALS,
+)
+def ok_adaptive_clip(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "Patients are counted one by one, by a server that adds the noise.",
+    noise={"trust": "server", "mechanism": "discrete-gaussian"},
+    plan={
+        "dataset": {"unit": "patient"},
+        "update": FINE | {"max_units_per_client": 3},
+        "adaptive": ADAPTIVE | {"initial": 0.0},
+    },
+    updates={
+        "c000": ([[0.25, -0.5, 0.125, 0.1], [0.0, 9.0, -0.3, 0.7]], 1),
+        "c001": ([[0.0, 0.5, -0.3, 0.7]] * 3, 1),
+        "c002": ([[1.5, 0.0, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0]], 1),
+    },
+)
+def ok_adaptive_units(run):
+    run.play(run.attempt())
+
+
+TURNED = {"clip": 4.0, "value_bits": 6, "rotation": "hadamard"}
+SPARSE = {
+    "c000": ([0.0] * 12 + [3.5], 1),
+    "c001": ([0.5, -0.25, 0.0, 1.0, 0.0, 0.0, -2.0, 0.0, 0.0, 0.0, 0.75, 0.0, 0.0], 1),
+    "c002": ([1.0, -1.0] * 6 + [0.5], 1),
+}
+
+
+@ok(
+    "Vectors are turned by signs that follow from the round's id, in a length that is the next "
+    "power of two.",
+    plan={"update": TURNED | {"weights": "uniform"}},
+    updates=SPARSE,
+    length=13,
+)
+def ok_rotation(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "Turned and weighted.",
+    plan={"update": TURNED | {"max_units_per_client": 4}},
+    updates={name: (values, 1 + i) for i, (name, (values, _)) in enumerate(SPARSE.items())},
+    length=13,
+)
+def ok_rotation_weighted(run):
+    run.play(run.attempt())
+
+
+@ok(
+    "Turned, counted and with noise in each of the sixteen coordinates and the count.",
+    noise={},
+    plan={
+        "update": {**TURNED, "public_weight": 3, "value_bits": 10},
+        "adaptive": ADAPTIVE | {"initial": 3.75},
+    },
+    updates=SPARSE,
+    length=13,
+)
+def ok_rotation_noise(run):
+    run.play(run.attempt())
+
+
 BUDGET = {"ones": {"epsilon": 10.0, "delta": 1e-5}}
 
 
@@ -1716,6 +1792,46 @@ tell(
     "A public number to divide by, where the sum has its weight.",
     "Two means of one sum.",
     plan={"update": {"public_weight": 7}},
+)
+tell(
+    "bad_value_bits_for_noise",
+    "So few bits that rounding makes one client's vector half as long again.",
+    "Noise for what is only rounding.",
+    plan={"update": {"clip": 1.0, "value_bits": 2}},
+    **NOISY,
+)
+tell(
+    "bad_adaptive_exact",
+    "A clip that follows a count without noise.",
+    "How many are within the norm is told exactly, round after round.",
+    plan={"update": FINE | {"weights": "uniform"}, "adaptive": ADAPTIVE},
+)
+tell(
+    "bad_adaptive_unknown_number",
+    "A share of a number of units that is not public.",
+    "The share tells how many took part.",
+    plan={"update": FINE | {"public_weight": 0}, "adaptive": ADAPTIVE},
+    **NOISY,
+)
+tell(
+    "bad_adaptive_initial",
+    "The first round's norm is above the plan's.",
+    "One client counts more than the policy allows.",
+    plan={"update": FINE, "adaptive": ADAPTIVE | {"initial": 1.5}},
+    **NOISY,
+)
+tell(
+    "bad_adaptive_count",
+    "A count so exact that it takes all of the noise.",
+    "Nothing is left for the vector.",
+    plan={"update": FINE, "adaptive": ADAPTIVE | {"count_deviation": 1.0}},
+    **NOISY,
+)
+tell(
+    "bad_adaptive_without_a_quantile",
+    "A first norm of a clip that does not move.",
+    "Two clients read two norms in one plan.",
+    plan={"adaptive": {"initial": 1.0}},
 )
 below(
     "bad_policy_noise",
@@ -1890,7 +2006,7 @@ settled(
     "bad_settled_no_head",
     "What comes as a receipt is no head.",
     "Bytes that nobody can hold against anybody.",
-    lambda run, attempt: attempt.settled(b"\x90"),
+    lambda _, attempt: attempt.settled(b"\x90"),
 )
 settled(
     "bad_settled_elsewhere",
@@ -1905,18 +2021,6 @@ settled(
     lambda run, attempt: attempt.settled(run.head(7, b"i" * 32)),
     ledger=False,
 )
-
-
-@bad(
-    "A second receipt for one attempt.",
-    "A client's store is filled with heads as long as the server likes.",
-    **LOUD,
-)
-def bad_settled_twice(run):
-    attempt = run.attempt(ledger=run.head(5, b"h" * 32))
-    run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
-    for number, body in ((7, b"i" * 32), (9, b"j" * 32)):
-        run.receive(attempt, VICTIM, attempt.settled(run.head(number, body)))
 
 
 @bad("A receipt comes before the invitation.", "None: no round is known.", **LOUD)

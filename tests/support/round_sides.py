@@ -171,11 +171,25 @@ def shown(message):
     return hashlib.sha256(message).hexdigest()
 
 
-def sum_json(values, weight):
+def sum_json(total):
+    values = total["values"]
     if len(values) > LONGEST:
         doubles = struct.pack(f"<{len(values)}d", *values)
-        values = {"sha256": hashlib.sha256(doubles).hexdigest()}
-    return {"values": values, "weight": weight}
+        return total | {"values": {"sha256": hashlib.sha256(doubles).hexdigest()}}
+    return total
+
+
+def in_digits(done):
+    """How a round ended, the reals of its sum in 12 digits: a rotation adds them in any order."""
+    if "sum" not in done:
+        return done
+    reals = {
+        key: [float(f"{x:.12g}") for x in value] if isinstance(value, list) else value
+        for key, value in done["sum"].items()
+    }
+    if "next_clip" in reals:
+        reals["next_clip"] = float(f"{reals['next_clip']:.12g}")
+    return done | {"sum": reals}
 
 
 def effects_json(effects):
@@ -196,8 +210,8 @@ def effects_json(effects):
             case ("done", None, _):
                 out.append({"done": {}})
             case ("done", total, survivors):
-                decoded = sum_json(total["values"], total["weight"])
-                out.append({"done": {"sum": decoded, "survivors": list(survivors)}})
+                done = {"sum": sum_json(total), "survivors": list(survivors)}
+                out.append({"done": in_digits(done)})
             case ("aborted", reason, culprits):
                 out.append({"aborted": refusal_json(reason, culprits)})
     return out
@@ -210,7 +224,10 @@ def refusal_json(reason, culprits=()):
 def expected_effects(effects):
     """A vector's effects, their messages as they are compared."""
     return [
-        e | {"message": shown(message_of(e["message"]))} if "message" in e else e for e in effects
+        e | {"message": shown(message_of(e["message"]))}
+        if "message" in e
+        else e | {key: in_digits(e[key]) for key in e.keys() & {"done"}}
+        for e in effects
     ]
 
 
@@ -269,6 +286,10 @@ class ToldStore:
 
     def check_affordable(self, *what):
         self.store.check_affordable(*what)
+
+    def keep_receipt(self, head, *, after):
+        self.store.keep_receipt(head, after=after)
+        self._tell("head", number=head.number)
 
     def keep_head(self, head, *, operator):
         self.store.keep_head(head, operator=operator)
@@ -356,11 +377,14 @@ def in_words(effect, server):
             return "chunk", recipient, message
         case Send(recipient, message):
             return "send", recipient, message
-        case Done(None, survivors):
-            return "done", None, survivors
+        case Done(None, ()):
+            return "done", None, ()
         case Done(_, survivors):
             total = server.aggregate
-            return "done", {"values": total.sum.tolist(), "weight": total.weight}, survivors
+            decoded = {"values": total.sum.tolist(), "weight": total.weight}
+            if server.plan.adaptive.quantile:
+                decoded["next_clip"] = server.next_clip
+            return "done", decoded, survivors
         case Aborted(error):
             return "aborted", error.reason.name, error.culprits
     raise TypeError(effect)

@@ -197,4 +197,4 @@ def test_a_wrong_order_is_refused_with_the_remedy(spec, words):
 def test_equal_rotations_are_equal_and_print_no_seed():
     assert Rotate(SEED) == Rotate(bytes(range(32))) != Rotate(bytes(32))
     assert hash(Rotate(SEED)) == hash(Rotate(SEED))
-    assert repr(Rotate(SEED)) == "Rotate()"
+    assert repr(Rotate(SEED)) == "Rotate(tail=0.0)"
