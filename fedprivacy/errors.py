@@ -140,7 +140,7 @@ class Reason(enum.Enum):
     STORE_ROLLED_BACK = 68
     """The client's store is older than the last state that was anchored."""
     RECEIPT_CHANGED = 69
-    """A second ledger head for one round, which differs from the first."""
+    """A ledger's head that contradicts one that was kept, or does not go on from it."""
     DIRECTORY_EQUIVOCATED = 70
     """A second directory for one epoch, which differs from the first."""
     NOT_ACKNOWLEDGED = 71

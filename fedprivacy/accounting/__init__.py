@@ -3,14 +3,14 @@
 from fedprivacy.accounting.accountant import Accountant, Bound, Method, epsilon_of
 from fedprivacy.accounting.figures import downwards, upwards
 from fedprivacy.accounting.filter import RdpFilter
-from fedprivacy.accounting.planner import Cost, Mechanism, Workload, noise_for, rounds_within
+from fedprivacy.accounting.planner import Cost, NoiseModel, Workload, noise_for, rounds_within
 
 __all__ = [
     "Accountant",
     "Bound",
     "Cost",
-    "Mechanism",
     "Method",
+    "NoiseModel",
     "RdpFilter",
     "Workload",
     "downwards",

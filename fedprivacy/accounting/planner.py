@@ -26,7 +26,7 @@ from fedprivacy.dp.events import (
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.vector import FixedPoint, VectorSpec, check_whole
 
-__all__ = ["Cost", "Mechanism", "Workload", "noise_for", "rounds_within"]
+__all__ = ["Cost", "NoiseModel", "Workload", "noise_for", "rounds_within"]
 
 _MOST_ROUNDS = 1 << 40
 _MOST_CLIENTS = 1 << 32
@@ -35,7 +35,7 @@ _ACCURACY = 1e-7  # of a noise multiplier, relative
 _TAIL = 14.0  # deviations: beyond, a Gaussian has mass 2e-44
 
 
-class Mechanism(enum.Enum):
+class NoiseModel(enum.Enum):
     """Which noise, and who adds it."""
 
     GAUSSIAN = "gaussian"
@@ -56,7 +56,7 @@ class Workload:
     `clip` and is rounded to `value_bits` bits a coordinate.
     """
 
-    mechanism: Mechanism
+    mechanism: NoiseModel
     clients: int
     sample: Sample
     clip: float
@@ -94,13 +94,13 @@ class Workload:
         l1 = min(math.sqrt(self.dimension) * l2, l2**2)
         variance = (multiplier * l2) ** 2
         match self.mechanism:
-            case Mechanism.GAUSSIAN:
+            case NoiseModel.GAUSSIAN:
                 return GaussianEvent(multiplier)
-            case Mechanism.DISCRETE_GAUSSIAN:
+            case NoiseModel.DISCRETE_GAUSSIAN:
                 return DiscreteGaussianEvent(l2, variance)
-            case Mechanism.SKELLAM:
+            case NoiseModel.SKELLAM:
                 return SkellamEvent(l2, l1, variance)
-            case Mechanism.DISTRIBUTED_DISCRETE_GAUSSIAN:
+            case NoiseModel.DISTRIBUTED_DISCRETE_GAUSSIAN:
                 shares = max(1, math.floor(self.cohort))
                 return DistributedDiscreteGaussianEvent(
                     l2, l1, self.dimension, variance / shares, shares
@@ -115,7 +115,7 @@ class Workload:
         spec = self.rounded
         scale, cohort = spec.scale or 1.0, self.cohort
         noise = multiplier * self.clip
-        if self.mechanism is not Mechanism.GAUSSIAN:
+        if self.mechanism is not NoiseModel.GAUSSIAN:
             noise = multiplier * self.l2 / scale
         # A value y is rounded up with probability y - floor(y): its variance is at most 1/4.
         rounding = math.sqrt(cohort) / 2 / scale

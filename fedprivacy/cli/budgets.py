@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedprivacy.cli.choices import chosen
 from fedprivacy.cli.help import command, group
 from fedprivacy.errors import ConfigurationError
 
@@ -94,8 +94,6 @@ _Plot = Annotated[
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
-C = TypeVar("C", bound=enum.Enum)
-
 
 @command(app, "plan", _PLAN, f"{_PLAN} --mechanism skellam --length 100000")
 def plan(
@@ -169,23 +167,10 @@ def epsilon_(
     as_json: _AsJson = False,
 ) -> None:
     """Say what epsilon so much noise gives over so many rounds, and how tightly that is known."""
-    from fedprivacy.accounting import epsilon_of
-    from fedprivacy.reporting.budget_report import BudgetReport
-
-    adjacent = _adjacency(adjacency)
-    sample = _sample(rate, sampling, secrecy)
-    work = _workload(mechanism, clients, sample, clip, bits, length)
+    work = _workload(mechanism, clients, _sample(rate, sampling, secrecy), clip, bits, length)
     release = work.release(noise_multiplier, rounds)
-    report = BudgetReport.of(
-        epsilon_of([release], delta, adjacent),
-        release,
-        mechanism=work.mechanism.value,
-        noise_multiplier=noise_multiplier,
-        rounds=rounds,
-        adjacency=adjacent,
-        clients=clients,
-    )
-    _end(report, release, adjacent, plot, as_json=as_json)
+    given = noise_multiplier, delta, _adjacency(adjacency)
+    _tell_epsilon(work, release, rounds, *given, clients, plot, as_json=as_json)
 
 
 @command(app, "rounds", _ROUNDS)
@@ -207,25 +192,42 @@ def rounds_(
     as_json: _AsJson = False,
 ) -> None:
     """Say how many rounds a budget buys with so much noise."""
-    from fedprivacy.accounting import epsilon_of, rounds_within
+    from fedprivacy.accounting import rounds_within
+
+    work = _workload(mechanism, clients, _sample(rate, sampling, secrecy), clip, bits, length)
+    given = noise_multiplier, delta, _adjacency(adjacency)
+    one = work.release(noise_multiplier, 1)
+    bought = rounds_within(one, epsilon=epsilon, delta=delta, adjacency=given[-1])
+    release = dataclasses.replace(one, count=max(1, bought))
+    _tell_epsilon(work, release, bought, *given, clients, plot, as_json=as_json)
+
+
+def _tell_epsilon(
+    work: Workload,
+    release: Release,
+    rounds: int,
+    noise_multiplier: float,
+    delta: float,
+    adjacency: Adjacency,
+    clients: int | None,
+    plot: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """What so many rounds cost; of none, the release is what the plot is drawn of."""
+    from fedprivacy.accounting import epsilon_of
     from fedprivacy.reporting.budget_report import BudgetReport
 
-    adjacent = _adjacency(adjacency)
-    sample = _sample(rate, sampling, secrecy)
-    work = _workload(mechanism, clients, sample, clip, bits, length)
-    one = work.release(noise_multiplier, 1)
-    bought = rounds_within(one, epsilon=epsilon, delta=delta, adjacency=adjacent)
-    release = dataclasses.replace(one, count=max(1, bought))
     report = BudgetReport.of(
-        epsilon_of([release] if bought else [], delta, adjacent),
+        epsilon_of([release] if rounds else [], delta, adjacency),
         release,
         mechanism=work.mechanism.value,
         noise_multiplier=noise_multiplier,
-        rounds=bought,
-        adjacency=adjacent,
+        rounds=rounds,
+        adjacency=adjacency,
         clients=clients,
     )
-    _end(report, release, adjacent, plot, as_json=as_json)
+    _end(report, release, adjacency, plot, as_json=as_json)
 
 
 def _end(
@@ -251,7 +253,7 @@ def _end(
 def _adjacency(written: str) -> Adjacency:
     from fedprivacy.dp.events import Adjacency
 
-    return _named(Adjacency, "--adjacency", written)
+    return chosen(Adjacency, "--adjacency", written)
 
 
 def _sample(rate: float, sampling: str | None, secrecy: str) -> Sample:
@@ -260,7 +262,7 @@ def _sample(rate: float, sampling: str | None, secrecy: str) -> Sample:
     if sampling is None:
         scheme = Sampling.ALL if rate == 1 else Sampling.POISSON
     else:
-        scheme = _named(Sampling, "--sampling", sampling)
+        scheme = chosen(Sampling, "--sampling", sampling)
     if scheme is Sampling.ALL and rate != 1:
         raise ConfigurationError(
             f"--rate {rate} has no use with --sampling all: leave it out, or name how it is drawn"
@@ -269,27 +271,19 @@ def _sample(rate: float, sampling: str | None, secrecy: str) -> Sample:
         raise ConfigurationError(
             f"--rate {rate} is outside (0, 1]: give the share of units drawn in a round"
         )
-    return Sample(scheme, rate, _named(SampleSecrecy, "--sample", secrecy))
+    return Sample(scheme, rate, chosen(SampleSecrecy, "--sample", secrecy))
 
 
 def _workload(
     mechanism: str, clients: int | None, sample: Sample, clip: float, bits: int, length: int
 ) -> Workload:
-    from fedprivacy.accounting import Mechanism, Workload
+    from fedprivacy.accounting import NoiseModel, Workload
 
-    noise = _named(Mechanism, "--mechanism", mechanism)
-    if clients is None and noise is Mechanism.DISTRIBUTED_DISCRETE_GAUSSIAN:
+    noise = chosen(NoiseModel, "--mechanism", mechanism)
+    if clients is None and noise is NoiseModel.DISTRIBUTED_DISCRETE_GAUSSIAN:
         raise ConfigurationError(
             f"--mechanism {noise.value} depends on how many share the noise: give --clients N"
         )
     # Where it is not told, the number of clients changes nothing: one a round will do.
     known = round(1 / sample.rate + 0.5) if clients is None else clients
     return Workload(noise, known, sample, clip, bits, length)
-
-
-def _named(kind: type[C], flag: str, written: str) -> C:
-    try:
-        return kind(written)
-    except ValueError:
-        known = ", ".join(str(one.value) for one in kind)
-        raise ConfigurationError(f"{flag} {written} is unknown: choose from {known}") from None

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedprivacy.cli.choices import chosen
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.quorum import share_of
@@ -68,13 +69,7 @@ class Figures:
     def _adversary(self) -> Adversary:
         if self.adversary is None:
             return Adversary.MALICIOUS
-        try:
-            return Adversary(self.adversary)
-        except ValueError:
-            known = ", ".join(a.value for a in Adversary)
-            raise ConfigurationError(
-                f"--adversary {self.adversary} is unknown: choose from {known}"
-            ) from None
+        return chosen(Adversary, "--adversary", self.adversary)
 
     def _corrupt(self, adversary: Adversary, clients: int) -> int:
         """The corrupt as a number of clients."""

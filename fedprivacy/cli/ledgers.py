@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedprivacy.cli.choices import chosen
 from fedprivacy.cli.files import read_text, write_text
+from fedprivacy.cli.forms import Form, FormOption, tell
 from fedprivacy.cli.help import command
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from fedprivacy.ledger import BudgetLedger, History, SignedHead, Verification
 
 __all__ = ["register"]
-
-
-class Format(enum.Enum):
-    """How a statement is written."""
-
-    TEXT = "text"
-    JSON = "json"
-    HTML = "html"
 
 
 _VARIABLE = "FEDPRIVACY_LEDGER"
@@ -53,7 +45,7 @@ _Approver = Annotated[
 _Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why.", show_default=False)]
 _Receipts = Annotated[
     list[Path] | None,
-    typer.Option("--receipts", metavar="FILE", help="Heads that clients kept; can be repeated."),
+    typer.Option("--receipts", metavar="FILE", help="Heads that a client kept; can be repeated."),
 ]
 _Operator = Annotated[
     Path | None,
@@ -90,7 +82,7 @@ def register(app: typer.Typer) -> None:
         app,
         "verify",
         f"fedprivacy budget verify {here}",
-        "fedprivacy budget verify --export ledger.json --receipts receipts.json "
+        "fedprivacy budget verify --export ledger.json --receipts a.jsonl --receipts b.jsonl "
         "--operator operator.pub",
     )(verify)
     command(app, "export", f"fedprivacy budget export {here} --key operator.key --out ledger.json")(
@@ -152,16 +144,14 @@ def open_budget(
     from fedprivacy.randomness import SystemRng
     from fedprivacy.rounds.rules import Adjacency
 
-    known = [relation.value for relation in Adjacency]
-    if adjacency not in known:
-        raise ConfigurationError(f"--adjacency = {adjacency} is unknown: use {' or '.join(known)}")
+    relation = chosen(Adjacency, "--adjacency", adjacency).value
     place, key = _place(ledger), BudgetKey(dataset, unit)
     # Before anything is made: a ledger without a budget would be left behind.
-    BudgetTerms(adjacency, epsilon, delta).check(str(key))
+    BudgetTerms(relation, epsilon, delta).check(str(key))
     with BudgetLedger.found(place, clock=_clock, rng=SystemRng()) as opened:
         opened.open_budget(
             key,
-            adjacency=adjacency,
+            adjacency=relation,
             epsilon=epsilon,
             delta=delta,
             approver=approver,
@@ -222,13 +212,13 @@ def verify(
     from fedprivacy.reporting.ledger_report import verification_lines
     from fedprivacy.reporting.text import counted
 
-    verification = _verified(*_history(ledger, export), receipts, operator)
-    for line in verification_lines(verification):
+    verification, places = _verified(*_history(ledger, export), receipts, operator)
+    for line in verification_lines(verification, places):
         typer.echo(line)
     if accusing := verification.contradicted:
+        told = counted(len({finding.receipt for finding in accusing}), "receipt")
         raise PeerError(
-            Reason.RECEIPT_CHANGED,
-            f"{counted(len(accusing), 'receipt')} contradict the ledger: {accusing[0].detail}",
+            Reason.RECEIPT_CHANGED, f"the ledger contradicts {told}: {accusing[0].detail}"
         )
 
 
@@ -272,34 +262,23 @@ def statement(
     ] = None,
     receipts: _Receipts = None,
     operator: _Operator = None,
-    form: Annotated[
-        Format,
-        typer.Option("--format", metavar="FORMAT", help="text, json or html.", show_choices=False),
-    ] = Format.TEXT,
+    form: FormOption = Form.TEXT,
     ledger: _Ledger = "",
     export: _Export = None,
 ) -> None:
     """Print what an auditor asks: what is promised, for whom, and what it rests on."""
-    from fedprivacy.cli.consoles import show
     from fedprivacy.ledger import BudgetKey
     from fedprivacy.reporting.privacy_statement import PrivacyStatement
-    from fedprivacy.reporting.statement_page import statement_page
     from fedprivacy.rounds import Plan
 
     history, signed = _history(ledger, export)
     said = PrivacyStatement.of(
         history.state.budget(BudgetKey(dataset, unit)),
-        _verified(history, signed, receipts, operator),
+        _verified(history, signed, receipts, operator)[0],
         plan=None if plan is None else Plan.from_toml(plan),
         units=units,
     )
-    match form:
-        case Format.TEXT:
-            show(said.parts())
-        case Format.JSON:
-            sys.stdout.write(said.to_json())
-        case Format.HTML:
-            sys.stdout.write(statement_page(said))
+    tell(said, form)
 
 
 def _clock() -> int:
@@ -343,11 +322,17 @@ def _verified(
     signed: SignedHead | None,
     receipts: list[Path] | None,
     operator: Path | None,
-) -> Verification:
+) -> tuple[Verification, list[str]]:
+    """What receipts say of a ledger, and where each of them stood."""
     from fedprivacy.crypto import Authority
     from fedprivacy.ledger.heads import load_heads
 
-    pool = [head for path in receipts or [] for head in load_heads(read_text(path))]
+    pool: list[SignedHead] = []
+    places: list[str] = []
+    for path in receipts or []:
+        heads = load_heads(read_text(path), str(path))
+        pool += heads
+        places += [f"{path}, receipt {number}" for number in range(1, len(heads) + 1)]
     public = None if operator is None else Authority.from_json(read_text(operator)).public_key
     if signed is not None and public is not None:
         if not signed.is_signed_by(public):
@@ -355,4 +340,5 @@ def _verified(
                 Reason.MALFORMED, f"the export is not signed by {operator}: ask whose key signed it"
             )
         pool.append(signed)  # what was exported must be what was signed
-    return history.verify(pool, operator=public)
+        places.append("the export's own head")
+    return history.verify(pool, operator=public), places

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,4 +140,14 @@ def _expect_a_sum(record: RunRecord) -> None:
     if record.rounds[-1].refusal:
         raise BudgetExhausted(record.rounds[-1].refusal)
     reason = Reason[record.rounds[-1].attempts[-1].reason.upper().replace("-", "_")]
-    raise RoundAborted(reason, f"none of {len(record.rounds)} rounds ended with a sum")
+    detail = f"none of {len(record.rounds)} rounds ended with a sum{_declined(record)}"
+    raise RoundAborted(reason, detail)
+
+
+def _declined(record: RunRecord) -> str:
+    """How many declined, and what most of them said; nothing where nobody did."""
+    told = [said for r in record.rounds for a in r.attempts for said in a.refused.values()]
+    if not told:
+        return ""
+    ((commonest, times),) = Counter(told).most_common(1)
+    return f", and clients declined: {commonest} ({times:,} of {len(told):,} times)"

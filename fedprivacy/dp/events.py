@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fedprivacy.errors import ConfigurationError
@@ -16,7 +15,6 @@ from fedprivacy.errors import ConfigurationError
 __all__ = [
     "LEAST_LOCAL_DEVIATION",
     "Adjacency",
-    "Composed",
     "DiscreteGaussianEvent",
     "DistributedDiscreteGaussianEvent",
     "Event",
@@ -223,21 +221,3 @@ class Release:
 
     def __post_init__(self) -> None:
         _check_count("Release.count", self.count, "count the rounds")
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """Releases one after another, each free to depend on what the earlier ones told.
-
-    Events, rates and noise are fixed in advance; where they depend on what was released, a filter
-    admits them: `RdpFilter`.
-    """
-
-    releases: tuple[Release, ...] = ()
-
-    def __iter__(self) -> Iterator[Release]:
-        return iter(self.releases)
-
-    def then(self, releases: Iterable[Release]) -> Composed:
-        """These releases and those."""
-        return Composed((*self.releases, *releases))

@@ -8,6 +8,7 @@ from fedprivacy.ledger.budget_ledger import BudgetLedger
 from fedprivacy.ledger.budget_releases import spend_of
 from fedprivacy.ledger.budget_state import Budget, BudgetStatus, Reservation, ReservationState
 from fedprivacy.ledger.client_budget import Charge, ClientBudget
+from fedprivacy.ledger.client_history import ClientHistory, DatasetCharges
 from fedprivacy.ledger.client_store import ClientStore, Once
 from fedprivacy.ledger.heads import HEAD_LIMIT, Contradiction, Finding, SignedHead
 
@@ -20,8 +21,10 @@ __all__ = [
     "BudgetTerms",
     "Charge",
     "ClientBudget",
+    "ClientHistory",
     "ClientStore",
     "Contradiction",
+    "DatasetCharges",
     "EpsilonAccountant",
     "Finding",
     "History",

@@ -8,6 +8,7 @@ void because nothing could be revealed.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -183,7 +184,10 @@ class BudgetLedger:
         approver: str,
         reason: str,
     ) -> Budget:
-        """Change a limit. What was charged stays; at another delta it is accounted anew."""
+        """Change a limit. What was charged stays; at another delta it is accounted anew.
+
+        So is an infinite charge: it says no more than that the limit was exceeded.
+        """
 
         def amended(state: LedgerState) -> Entry:
             known = state.budget(key)
@@ -194,7 +198,8 @@ class BudgetLedger:
             )
             terms.check(str(key))
             charged, method = known.charged, known.method
-            if terms.delta != known.terms.delta and known.spends:
+            anew = terms.delta != known.terms.delta or charged == math.inf
+            if anew and known.spends:
                 charged, method = self._account(state, key, terms=terms)
             return Amended(self._clock(), key, terms, charged, method, approver, reason)
 

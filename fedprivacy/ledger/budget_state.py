@@ -7,6 +7,7 @@ can say what was spent, and a row against the rules is found however well its ha
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -211,7 +212,8 @@ class LedgerState:
                 f"{entry.key}.adjacency = {entry.terms.adjacency} where {book.terms.adjacency} was "
                 "agreed on: spends under the one say nothing under the other"
             )
-        if entry.terms.delta == book.terms.delta and entry.charged != book.charged:
+        known = entry.terms.delta == book.terms.delta and book.charged < math.inf
+        if known and entry.charged != book.charged:
             raise ConfigurationError(
                 f"{entry.key}.charged = {entry.charged} where {book.charged} is charged at this "
                 "delta: an amendment moves the limit alone"

@@ -28,7 +28,14 @@ from fedprivacy.ledger.budget_events import (
 from fedprivacy.ledger.tables import charges, sources
 from fedprivacy.wire import Message, decode, encode
 
-__all__ = ["Charge", "ClientBudget", "charge_round", "charged_so_far", "check_affordable"]
+__all__ = [
+    "Charge",
+    "ClientBudget",
+    "charge_round",
+    "charged_events",
+    "charged_so_far",
+    "check_affordable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +94,36 @@ def charge_round(connection: Connection, charge: Charge, run_id: bytes, round: i
     if not _is_pinned(connection, budget):
         names = {"source": budget.source, "dataset": budget.dataset, "unit": budget.unit}
         connection.execute(insert(sources).values(**names, adjacency=budget.terms.adjacency))
-    packed = _packed(charge.spends)
-    row = {"dataset": budget.dataset, "run_id": run_id, "round": round, "spends": packed}
-    known = select(charges).filter_by(**row)
-    if connection.execute(known).first() is not None:
-        return  # an earlier attempt at the round: at most one of them is unmasked
-    check_affordable(connection, charge, f"round {round}")
-    connection.execute(insert(charges).values(row))
+    if _is_charged(connection, charge, run_id, round):
+        return
+    check_affordable(connection, charge, run_id, round)
+    row = {"dataset": budget.dataset, "run_id": run_id, "round": round}
+    connection.execute(insert(charges).values(**row, spends=_packed(charge.spends)))
 
 
-def check_affordable(connection: Connection, charge: Charge, what: str) -> None:
-    """Raise as `charge_round` would for a round that was not charged yet; nothing is recorded."""
+def check_affordable(connection: Connection, charge: Charge, run_id: bytes, round: int) -> None:
+    """Raise as `charge_round` would for this round; nothing is recorded."""
     budget, terms = charge.budget, charge.budget.terms
     _is_pinned(connection, budget)
-    counts = _counts(connection, budget.dataset)
+    if _is_charged(connection, charge, run_id, round):
+        return
+    counts = charged_events(connection, budget.dataset)
     for spend in charge.spends:
         counts[spend.event] += spend.count
     epsilon = charged_epsilon(charge.accountant, counts, terms)
     if epsilon > terms.epsilon:
         raise BudgetExhausted(
-            f'policy.budget."{budget.dataset}".epsilon = {upwards(epsilon)} with {what} is above '
-            f"the budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no more, or "
-            "raise the budget in this client's own policy"
+            f'policy.budget."{budget.dataset}".epsilon = {upwards(epsilon)} with round {round} is '
+            f"above the budget's {terms.epsilon:.6g} at delta = {terms.delta:.6g}: take part no "
+            "more, or raise the budget in this client's own policy"
         )
+
+
+def _is_charged(connection: Connection, charge: Charge, run_id: bytes, round: int) -> bool:
+    """By an earlier attempt at this round, and for the same: at most one of them is unmasked."""
+    row = {"dataset": charge.budget.dataset, "run_id": run_id, "round": round}
+    known = select(charges).filter_by(**row, spends=_packed(charge.spends))
+    return connection.execute(known).first() is not None
 
 
 def charged_so_far(
@@ -117,7 +131,7 @@ def charged_so_far(
 ) -> float:
     """Epsilon of all rounds in which this data left."""
     _is_pinned(connection, budget)
-    return charged_epsilon(accountant, _counts(connection, budget.dataset), budget.terms)
+    return charged_epsilon(accountant, charged_events(connection, budget.dataset), budget.terms)
 
 
 def _is_pinned(connection: Connection, budget: ClientBudget) -> bool:
@@ -140,7 +154,8 @@ def _renamed(key: str, value: str, pinned: str) -> PolicyRefused:
     return PolicyRefused(Reason.POLICY_DATASET, path, value, pinned, remedy, relation="not")
 
 
-def _counts(connection: Connection, dataset: str) -> Counter[PrivacyEvent]:
+def charged_events(connection: Connection, dataset: str) -> Counter[PrivacyEvent]:
+    """How often each event was charged to a data set."""
     counts: Counter[PrivacyEvent] = Counter()
     query = select(charges.c.spends).where(charges.c.dataset == dataset)
     for (packed,) in connection.execute(query):

@@ -26,9 +26,10 @@ from fedprivacy.ledger.client_budget import (
     charged_so_far,
     check_affordable,
 )
+from fedprivacy.ledger.client_history import ClientHistory, client_history
 from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
-from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, receipts, spent
+from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, spent
 from fedprivacy.wire import encode
 
 __all__ = ["ClientStore", "Once"]
@@ -183,15 +184,20 @@ class ClientStore:
             if charge is not None:
                 charge_round(connection, charge, run_id, round)
 
-    def check_affordable(self, charge: Charge) -> None:
-        """Raise as `mark_spent` would if a round with this charge were to be sent now."""
+    def check_affordable(self, charge: Charge, run_id: bytes, round: int) -> None:
+        """Raise as `mark_spent` would if this round, with this charge, were to be sent now."""
         with self._file.reading() as connection:
-            check_affordable(connection, charge, "one more round")
+            check_affordable(connection, charge, run_id, round)
 
     def charged(self, budget: ClientBudget, accountant: EpsilonAccountant) -> float:
         """Epsilon of all rounds, of all runs, in which this client's data left."""
         with self._file.reading() as connection:
             return charged_so_far(connection, budget, accountant)
+
+    def history(self) -> ClientHistory:
+        """Where this client's data left, in all runs, and what that was charged."""
+        with self._file.reading() as connection:
+            return client_history(connection)
 
     def mark_answered(
         self,
@@ -242,26 +248,22 @@ class ClientStore:
             row["body"] = body
             _insert_once(connection, heads, row, Reason.RECEIPT_CHANGED, rewritten)
 
+    def keep_receipt(self, signed: SignedHead, *, after: bytes) -> None:
+        """Keep a head of a later row than one that is kept, whose hash is `after`.
+
+        `RECEIPT_CHANGED` if it is of no later row, another ledger or another operator; else as
+        `keep_head`.
+        """
+        if not any(signed.follows(kept) for kept in self.heads() if kept.head == after):
+            detail = f"no later row of the ledger whose head was {after.hex()}, by its operator"
+            raise PeerError(Reason.RECEIPT_CHANGED, detail)
+        self.keep_head(signed, operator=signed.operator)
+
     def heads(self) -> tuple[SignedHead, ...]:
         """All heads that were kept, by ledger and row."""
         query = select(heads.c.body).order_by(heads.c.ledger, heads.c.number)
         with self._file.reading() as connection:
             return tuple(SignedHead.decode(body) for (body,) in connection.execute(query))
-
-    def record_receipt(self, run_id: bytes, round: int, ledger_head: bytes) -> None:
-        """Keep the head of the server's ledger that came with a round's result.
-
-        A second, different head for one round is `RECEIPT_CHANGED`: the ledger was rewritten.
-        """
-        with self._file.writing("receipt", run_id, _number(round), ledger_head) as connection:
-            known = connection.execute(
-                select(receipts.c.ledger_head).where(_is_round(receipts, run_id, round))
-            ).scalar()
-            if known == ledger_head:
-                return
-            row = {"run_id": run_id, "round": round, "ledger_head": ledger_head}
-            rewritten = f"a second ledger head for round {round}"
-            _insert_once(connection, receipts, row, Reason.RECEIPT_CHANGED, rewritten)
 
 
 def _number(value: int) -> bytes:

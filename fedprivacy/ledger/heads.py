@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from fedprivacy.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
 from fedprivacy.errors import ConfigurationError
-from fedprivacy.wire import DIGEST_BYTES, Message, decode, encode
+from fedprivacy.wire import DIGEST_BYTES, Message, decode
 
 __all__ = [
     "HEAD_LIMIT",
@@ -32,6 +32,7 @@ __all__ = [
 _LABEL = "ledger-head"
 HEAD_LIMIT = 256  # bytes of one signed head
 _MAX_HEADS = 1 << 20
+_LONGEST_LINE = 1 << 10
 
 
 class SignedHead(Message, frozen=True, tag="ledger-head"):
@@ -61,6 +62,11 @@ class SignedHead(Message, frozen=True, tag="ledger-head"):
         return self.operator == operator and verify(
             operator, self.signature, _LABEL, self.ledger, number, self.head
         )
+
+    def follows(self, earlier: SignedHead) -> bool:
+        """Whether it speaks of a later row of the same ledger, in the same operator's name."""
+        same = (self.ledger, self.operator) == (earlier.ledger, earlier.operator)
+        return same and self.number > earlier.number
 
 
 class Contradiction(enum.Enum):
@@ -101,15 +107,16 @@ def contradictions(
 ) -> tuple[Finding, ...]:
     """What these receipts say against a ledger whose rows have these hashes, in order."""
     findings: list[Finding] = []
-    first: dict[tuple[bytes, int], tuple[int, bytes]] = {}
+    first: dict[tuple[bytes, int], bytes] = {}
     for place, receipt in enumerate(receipts):
         if not receipt.is_signed_by(operator):
             detail = f"not signed by {operator.hex()}"
             findings.append(Finding(place, Contradiction.NOT_SIGNED, detail))
             continue
-        other, head = first.setdefault((receipt.ledger, receipt.number), (place, receipt.head))
+        head = first.setdefault((receipt.ledger, receipt.number), receipt.head)
         if head != receipt.head:
-            detail = f"row {receipt.number} was signed otherwise in receipt {other}"
+            told = f"{head.hex()} and with {receipt.head.hex()}"
+            detail = f"row {receipt.number} was signed with the hash {told}"
             findings.append(Finding(place, Contradiction.FORKED, detail))
         findings += _against(ledger, heads, place, receipt)
     return tuple(findings)
@@ -131,22 +138,58 @@ def _against(
     return []
 
 
-class _Receipts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    schema: Literal["fedprivacy/receipts/1"]
-    heads: Annotated[tuple[str, ...], Meta(max_length=_MAX_HEADS)]
+class _Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    schema: Literal["fedprivacy/receipt/1"] = "fedprivacy/receipt/1"
+    ledger: str
+    number: int
+    head: str
+    operator: str
+    signature: str
+
+    @classmethod
+    def of(cls, head: SignedHead) -> _Receipt:
+        """Bytes in hex."""
+        fields = (head.ledger, head.head, head.operator, head.signature)
+        ledger, body, operator, signature = (field.hex() for field in fields)
+        return cls(
+            ledger=ledger, number=head.number, head=body, operator=operator, signature=signature
+        )
+
+    def read(self) -> SignedHead:
+        """The head; raises `ValueError` for what is no hex, or of another length."""
+        texts = (self.head, self.operator, self.signature)
+        fields = (bytes.fromhex(self.ledger), self.number, *map(bytes.fromhex, texts))
+        return msgspec.convert(
+            ["ledger-head", *fields], SignedHead, builtin_types=(bytes,), strict=True
+        )
 
 
 def store_heads(heads: Iterable[SignedHead]) -> str:
-    """The JSON text of a pool of receipts."""
-    text = _Receipts("fedprivacy/receipts/1", tuple(encode(head).hex() for head in heads))
-    return msgspec.json.format(msgspec.json.encode(text), indent=2).decode() + "\n"
+    """Receipts as text, a JSON document a line: several files are pooled by putting them together.
+
+    Nothing in it is secret.
+    """
+    return "".join(f"{msgspec.json.encode(_Receipt.of(head)).decode()}\n" for head in heads)
 
 
-def load_heads(text: str) -> tuple[SignedHead, ...]:
-    """The receipts in a text; raises `ConfigurationError`, or `PeerError` for one that is none."""
-    try:
-        raw = msgspec.json.decode(text, type=_Receipts)
-        bodies = [bytes.fromhex(head) for head in raw.heads]
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"receipts: {error}: give the file that was exported") from None
-    return tuple(map(SignedHead.decode, bodies))
+def load_heads(text: str, name: str = "receipts") -> tuple[SignedHead, ...]:
+    """The receipts in a text; raises `ConfigurationError` naming the line that is none.
+
+    `name` is what messages call the text.
+    """
+    found: list[SignedHead] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line:
+            continue
+        if len(line) > _LONGEST_LINE or len(found) == _MAX_HEADS:
+            raise ConfigurationError(
+                f"{name}, line {number}: more than {_LONGEST_LINE} characters, or than "
+                f"{_MAX_HEADS:,} receipts: give the file that was exported"
+            )
+        try:
+            found.append(msgspec.json.decode(line, type=_Receipt).read())
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ConfigurationError(
+                f"{name}, line {number}: {error}: give the file that was exported"
+            ) from None
+    return tuple(found)

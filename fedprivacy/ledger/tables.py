@@ -13,7 +13,6 @@ __all__ = [
     "facts",
     "heads",
     "metadata",
-    "receipts",
     "sources",
     "spent",
 ]
@@ -72,10 +71,6 @@ answers = Table(
     Column("attempt", Integer, nullable=False),
     Column("broadcast", LargeBinary, nullable=False, index=True),
     Column("survivors", Text, nullable=False),
-)
-
-receipts = Table(
-    "receipts", metadata, *_round_key(), Column("ledger_head", LargeBinary, nullable=False)
 )
 
 heads = Table(

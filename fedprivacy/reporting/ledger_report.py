@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fedprivacy.accounting import upwards
-from fedprivacy.ledger import Budget, History, ReservationState, Verification
+from fedprivacy.ledger import Budget, Contradiction, History, ReservationState, Verification
 from fedprivacy.ledger.budget_entries import (
     Amended,
     Closed,
@@ -26,7 +26,7 @@ from fedprivacy.ledger.budget_entries import (
 )
 from fedprivacy.ledger.budget_events import BudgetTerms
 from fedprivacy.reporting.tables import titled_table
-from fedprivacy.reporting.text import counted, printable
+from fedprivacy.reporting.text import counted, names, printable
 
 __all__ = ["budget_table", "log_lines", "verification_lines"]
 
@@ -61,8 +61,11 @@ def log_lines(history: History) -> Iterator[str]:
         yield f"{number}  {_when(entry.at)}  {kind}  {printable(_told(entry))}"
 
 
-def verification_lines(verification: Verification) -> Iterator[str]:
-    """What was checked, and what each receipt that does not agree says."""
+def verification_lines(verification: Verification, places: Sequence[str] = ()) -> Iterator[str]:
+    """What was checked, and what the receipts that do not agree say.
+
+    `places` says where each receipt stood. Receipts that say one thing are told together.
+    """
     yield f"ledger {verification.ledger.hex()}"
     yield f"{counted(verification.rows, 'row')} in one chain, head {verification.head.hex()}"
     agreeing = verification.receipts - len({f.receipt for f in verification.findings})
@@ -70,8 +73,12 @@ def verification_lines(verification: Verification) -> Iterator[str]:
         yield "no receipts were compared: what nobody kept a head of could have been cut off"
         return
     yield f"{counted(verification.receipts, 'receipt')}, of which {agreeing:,} agree with it"
+    alike: dict[tuple[Contradiction, str], list[int]] = {}
     for finding in verification.findings:
-        yield f"receipt {finding.receipt}: {finding.contradiction.value}, {finding.detail}"
+        alike.setdefault((finding.contradiction, finding.detail), []).append(finding.receipt)
+    for (contradiction, detail), receipts in alike.items():
+        where = names([places[at] if places else f"receipt {at}" for at in receipts])
+        yield f"{where}: {contradiction.value}, {detail}"
 
 
 def _when(at: int) -> str:

@@ -6,57 +6,35 @@ The questions follow the reporting checklist of Ponomareva et al., "How to DP-fy
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 from rich.console import RenderableType
-from rich.text import Text
 
 from fedprivacy.accounting import downwards, upwards
 from fedprivacy.errors import ConfigurationError
-from fedprivacy.ledger import Budget, ReservationState, Spend, Verification
-from fedprivacy.reporting.tables import figures, titled
-from fedprivacy.reporting.text import counted, printable
+from fedprivacy.ledger import Budget, ReservationState, Verification
+from fedprivacy.reporting.statements import (
+    SETTINGS,
+    Assumption,
+    Holding,
+    Release,
+    Section,
+    against_units,
+    definition,
+    resting_on,
+    short,
+    statement_parts,
+)
+from fedprivacy.reporting.text import counted
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.guarantee import defends_against
+from fedprivacy.rounds.rules import Trust
 
-__all__ = ["Assumption", "Holding", "PrivacyStatement"]
+__all__ = ["PrivacyStatement"]
 
 _NOT_STATED = "not stated: give the plan"
-_SETTINGS = {
-    "none": "no noise is added: nothing is promised",
-    "client": "local: each client adds all the noise itself",
-    "server": "central: the server adds the noise, and sees the exact sum",
-    "distributed": "distributed: clients add shares of the noise inside a secure sum",
-}
-_NEIGHBOURS = {
-    "add-or-remove-one": "one {unit} is there or is not",
-    "replace-one": "one {unit} is replaced by another",
-}
-
-
-class Holding(enum.Enum):
-    """Whether an assumption holds, and who says so."""
-
-    CHECKED = "holds"
-    ASSUMED = "assumed"
-    BROKEN = "does not hold"
-
-
-class Assumption(msgspec.Struct, frozen=True):
-    """What must be true for the statement to be, and whether it is."""
-
-    holds: Holding
-    text: str
-
-
-class Release(msgspec.Struct, frozen=True):
-    """One kind of release and how often it is charged."""
-
-    event: str
-    count: int
 
 
 class PrivacyStatement(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,17 +89,17 @@ class PrivacyStatement(msgspec.Struct, frozen=True, kw_only=True):
             delta=terms.delta,
             limit=terms.epsilon,
             remaining=budget.remaining,
-            setting=_SETTINGS[plan.noise.trust.value] if plan else _NOT_STATED,
-            definition=_definition(budget),
+            setting=SETTINGS[plan.noise.trust.value] if plan else _NOT_STATED,
+            definition=definition(key.unit, terms.adjacency),
             accesses=_accesses(budget),
             output="every sum that was unmasked, and so every model computed from them, not only "
             "the last",
             accounting=budget.method or "nothing is charged yet",
             formal=_formal(budget),
             trust=defends_against(plan.aggregation) if plan else _NOT_STATED,
-            population=_population(terms.delta, units)[0],
+            population=against_units(terms.delta, units)[0],
             assumptions=(*_assumptions(budget, verification, plan, units), *more),
-            releases=tuple(Release(_event(spend), spend.count) for spend in budget.spends),
+            releases=tuple(Release.of(spend) for spend in budget.spends),
             ledger=verification.ledger.hex(),
             rows=verification.rows,
             head=verification.head.hex(),
@@ -144,23 +122,22 @@ class PrivacyStatement(msgspec.Struct, frozen=True, kw_only=True):
             ("formal statement", self.formal),
             ("trust model", self.trust),
             ("delta against 1/N", self.population),
-            ("budget", f"{downwards(self.remaining)} of {_short(self.limit)} is left"),
+            ("budget", f"{downwards(self.remaining)} of {short(self.limit)} is left"),
             ("ledger", f"{self.ledger}, {counted(self.rows, 'row')}, head {self.head}"),
+        )
+
+    def sections(self) -> tuple[Section, ...]:
+        """All that is told, in order."""
+        released = tuple((r.event, f"{r.count:,}") for r in self.releases)
+        return (
+            Section(f"Privacy of {self.dataset}", self.answers()),
+            resting_on(self.assumptions),
+            Section("What was released", released, counted=True),
         )
 
     def parts(self) -> Iterator[RenderableType]:
         """The text for a terminal."""
-        yield titled(f"Privacy of {printable(self.dataset)}")
-        for question, answer in self.answers():
-            yield Text(f"{question}: {printable(answer)}")
-        yield Text()
-        yield titled("What it rests on")
-        for assumption in self.assumptions:
-            yield Text(f"{assumption.holds.value}: {printable(assumption.text)}")
-        if self.releases:
-            yield Text()
-            yield titled("What was released")
-            yield figures([(printable(r.event), f"{r.count:,}") for r in self.releases])
+        return statement_parts(self.sections())
 
 
 def _check_same(budget: Budget, plan: Plan) -> None:
@@ -175,12 +152,6 @@ def _check_same(budget: Budget, plan: Plan) -> None:
                 f"plan.dataset.{key} = {value} where the budget is of {known}: give the plan that "
                 "was charged to it"
             )
-
-
-def _definition(budget: Budget) -> str:
-    adjacency = budget.terms.adjacency
-    neighbours = _NEIGHBOURS.get(adjacency, adjacency).format(unit=budget.key.unit)
-    return f"(epsilon, delta)-differential privacy between data sets in which {neighbours}"
 
 
 def _accesses(budget: Budget) -> str:
@@ -205,10 +176,10 @@ def _formal(budget: Budget) -> str:
     if not any(budget.attempts[state] for state in ReservationState if _is_charged(state)):
         return "nothing was released"
     if not budget.charged < float("inf"):
-        return f"at delta = {_short(terms.delta)} no epsilon holds: nothing is promised"
+        return f"at delta = {short(terms.delta)} no epsilon holds: nothing is promised"
     return (
         f"all releases charged here are together ({upwards(budget.charged)}, "
-        f"{_short(terms.delta)})-differentially private for one {key.unit} of {key.dataset}, under "
+        f"{short(terms.delta)})-differentially private for one {key.unit} of {key.dataset}, under "
         f"{terms.adjacency}"
     )
 
@@ -217,30 +188,17 @@ def _is_charged(state: ReservationState) -> bool:
     return state is not ReservationState.VOIDED
 
 
-def _population(delta: float, units: int | None) -> tuple[str, Holding]:
-    if units is None:
-        return f"delta = {_short(delta)}; the number of units is not stated", Holding.ASSUMED
-    told = f"delta = {_short(delta)}, 1/N = {_short(1 / units)} for {units:,} units"
-    if delta * units >= 1:
-        return f"{told}: to publish one unit outright would be within this delta", Holding.BROKEN
-    return f"{told}: delta is {_short(delta * units)} of it", Holding.CHECKED
-
-
 def _assumptions(
     budget: Budget, verification: Verification, plan: Plan | None, units: int | None
 ) -> Iterator[Assumption]:
     yield Assumption(Holding.CHECKED, "the ledger's rows form one chain and keep its rules")
     yield _pooled(verification)
     within = budget.charged <= budget.terms.epsilon
-    yield Assumption(
-        Holding.CHECKED if within else Holding.BROKEN, "what is charged is within the budget"
-    )
-    yield Assumption(_population(budget.terms.delta, units)[1], "delta is well below 1/N")
+    yield Assumption(Holding.of(checked=within), "what is charged is within the budget")
+    yield Assumption(against_units(budget.terms.delta, units)[1], "delta is well below 1/N")
     if plan is not None:
-        yield Assumption(
-            Holding.CHECKED if plan.noise.trust.value != "none" else Holding.BROKEN,
-            "the plan adds noise",
-        )
+        noised = plan.noise.trust is not Trust.NONE
+        yield Assumption(Holding.of(checked=noised), "the plan adds noise")
     yield Assumption(
         Holding.ASSUMED,
         "every access to this data set is charged here; each client's own budget bounds it besides",
@@ -260,12 +218,3 @@ def _pooled(verification: Verification) -> Assumption:
         return Assumption(Holding.ASSUMED, f"{text}: no receipts were compared")
     compared = counted(agreeing, "receipt")
     return Assumption(Holding.CHECKED, f"{text}, as far as {compared} of clients tell")
-
-
-def _event(spend: Spend) -> str:
-    numbers = ", ".join(f"{name} = {_short(value)}" for name, value in spend.event.numbers)
-    return f"{spend.event.name} ({numbers})"
-
-
-def _short(value: float) -> str:
-    return f"{value:.6g}"

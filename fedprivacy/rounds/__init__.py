@@ -2,7 +2,7 @@
 
 from fedprivacy.rounds.client import RoundClient
 from fedprivacy.rounds.guarantee import Guarantee
-from fedprivacy.rounds.messages import Envelope, Invitation, Refusal
+from fedprivacy.rounds.messages import Envelope, Invitation, Refusal, Settled
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.policy import ClientPolicy
 from fedprivacy.rounds.record import RoundRecord, RunRecord
@@ -21,4 +21,5 @@ __all__ = [
     "RoundRecord",
     "RoundServer",
     "RunRecord",
+    "Settled",
 ]

@@ -25,6 +25,7 @@ from fedprivacy.rounds.messages import (
     Envelope,
     Invitation,
     Refusal,
+    Settled,
 )
 from fedprivacy.rounds.policy import ClientPolicy
 from fedprivacy.rounds.privacy import check_claim, client_charge
@@ -72,6 +73,7 @@ class RoundClient:
         self._round_id = _UNKNOWN
         self._broadcast = b""
         self._charge: Charge | None = None
+        self._receipt: Settled | None = None
         self._dead = False
 
     @property
@@ -94,9 +96,14 @@ class RoundClient:
 
         So it does before `BudgetExhausted`, where this client's own budget does not hold the round,
         and `ConfigurationError`, where no authority is pinned or a store cannot be used.
-        `WRONG_ROUND` is raised without one, and only says that nothing was done.
+        `WRONG_ROUND` is raised without one, and only says that nothing was done; so is whatever is
+        wrong with a receipt.
         """
         yield from self._guarded(self._take(sender, message))
+        receipt, self._receipt = self._receipt, None
+        if receipt is not None and self._plan is not None:
+            # Beyond the guard: a receipt that will not do ends nothing.
+            self._keep(receipt, self._plan)
 
     def contribute(self, update: Update) -> Iterator[Effect]:
         """Encode the update by the accepted plan's pipeline and send it when its time has come."""
@@ -132,9 +139,8 @@ class RoundClient:
         self._charge = client_charge(
             plan.plan, self._policy, cohort=size, length=length, clip=plan.clip
         )
-        if self._charge is not None and plan.attempt == 1:
-            # At a later attempt the round may be charged already: the mark of the input decides.
-            self._store.check_affordable(self._charge)
+        if self._charge is not None:
+            self._store.check_affordable(self._charge, plan.run_id, plan.round)
         self._store.begin(
             plan.run_id,
             plan.round,
@@ -199,10 +205,19 @@ class RoundClient:
     # ------------------------------------------------------------------ later messages
 
     def _pass_on(self, party: ClientParty, message: bytes) -> Iterator[Effect]:
-        envelope = decode(Envelope, message, limit=ENVELOPE_LIMIT)
-        if envelope.round_id != self._round_id:
-            raise PeerError(Reason.WRONG_ROUND, "the envelope names another attempt")
-        yield from self._carry_out(party.receive(SERVER, envelope.body))
+        told: Envelope | Settled = decode(Envelope | Settled, message, limit=ENVELOPE_LIMIT)
+        if told.round_id != self._round_id:
+            raise PeerError(Reason.WRONG_ROUND, "the message names another attempt")
+        if isinstance(told, Settled):
+            self._receipt = told
+        else:
+            yield from self._carry_out(party.receive(SERVER, told.body))
+
+    def _keep(self, receipt: Settled, plan: RoundPlan) -> None:
+        """Keep a receipt that goes on from the head that the plan names."""
+        if plan.ledger_head == _UNKNOWN:
+            raise PeerError(Reason.UNEXPECTED, "a receipt where the plan names no ledger's head")
+        self._store.keep_receipt(SignedHead.decode(receipt.ledger), after=plan.ledger_head)
 
     def _contribute(self, party: ClientParty, plan: RoundPlan, update: Update) -> Iterator[Effect]:
         vector = plan.pipeline.encode(update, rng=self._rng.child("encoding"))

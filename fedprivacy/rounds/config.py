@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import tomllib
 import types
 import typing
@@ -42,7 +43,7 @@ def parse_toml(kind: type[T], text: str, name: str) -> T:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name} is not TOML: {error}") from None
-    _refuse_unknown_keys(raw, kind, name)
+    _refuse_unknown(raw, kind, name)
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -50,17 +51,20 @@ def parse_toml(kind: type[T], text: str, name: str) -> T:
         raise ConfigurationError(f"{name}{where.rstrip('`')}: {what}") from None
 
 
-def _refuse_unknown_keys(raw: Any, kind: Any, path: str) -> None:
+def _refuse_unknown(raw: Any, kind: Any, path: str) -> None:
     if typing.get_origin(kind) is dict and isinstance(raw, dict):
         for key, value in raw.items():
-            _refuse_unknown_keys(value, typing.get_args(kind)[1], f'{path}."{key}"')
+            _refuse_unknown(value, typing.get_args(kind)[1], f'{path}."{key}"')
         return
+    if (choices := _choices_of(kind)) and isinstance(raw, str) and raw not in choices:
+        known = ", ".join(choices)
+        raise ConfigurationError(f"{path} = {raw} is unknown: choose from {known}")
     for origin in _sections_of(kind):
         if isinstance(raw, dict):
             _check_section(raw, origin, path)
         elif isinstance(raw, list):
             for i, item in enumerate(raw):
-                _refuse_unknown_keys(item, origin, f"{path}[{i}]")
+                _refuse_unknown(item, origin, f"{path}[{i}]")
 
 
 def _check_section(raw: dict[str, Any], section: type[Section], path: str) -> None:
@@ -71,7 +75,18 @@ def _check_section(raw: dict[str, Any], section: type[Section], path: str) -> No
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
             hint = f": did you mean {near[0]}?" if near else ""
             raise ConfigurationError(f"{path}.{key} is not a key{hint}")
-        _refuse_unknown_keys(value, fields[key], f"{path}.{key}")
+        _refuse_unknown(value, fields[key], f"{path}.{key}")
+
+
+def _choices_of(kind: Any) -> list[str]:
+    """The texts that an enum, or a literal, is written as; also where it may be left out."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    if typing.get_origin(kind) is typing.Literal:
+        return [str(choice) for choice in typing.get_args(kind)]
+    if typing.get_origin(kind) is types.UnionType:
+        return [choice for side in typing.get_args(kind) for choice in _choices_of(side)]
+    return []
 
 
 def _sections_of(kind: Any) -> list[type[Section]]:

@@ -14,7 +14,15 @@ from fedprivacy.secagg import Membership
 from fedprivacy.secagg.cohort import Digest
 from fedprivacy.wire import Message
 
-__all__ = ["ENVELOPE_LIMIT", "INVITATION_LIMIT", "Envelope", "Invitation", "Refusal", "reason_of"]
+__all__ = [
+    "ENVELOPE_LIMIT",
+    "INVITATION_LIMIT",
+    "Envelope",
+    "Invitation",
+    "Refusal",
+    "Settled",
+    "reason_of",
+]
 
 MAX_BROADCAST = (1 << 32) - (1 << 20)
 MAX_BODY = (1 << 31) - (1 << 10)
@@ -48,6 +56,16 @@ class Envelope(Message, frozen=True, tag="envelope"):
     def __repr__(self) -> str:
         # The body may hold shares that are for the recipient alone.
         return f"Envelope(round_id={self.round_id!r}, {len(self.body)} bytes)"
+
+
+class Settled(Message, frozen=True, tag="settled"):
+    """Server to one client: its ledger's signed head, after this attempt was settled in it.
+
+    The client's receipt. There is no answer to it, and whoever does not get it loses nothing.
+    """
+
+    round_id: Digest
+    ledger: Annotated[bytes, Meta(max_length=HEAD_LIMIT)]
 
 
 class Refusal(Message, frozen=True, tag="refusal"):

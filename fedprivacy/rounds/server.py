@@ -18,6 +18,7 @@ from fedprivacy.rounds.messages import (
     Envelope,
     Invitation,
     Refusal,
+    Settled,
     reason_of,
 )
 from fedprivacy.rounds.plan import Plan
@@ -76,6 +77,7 @@ class RoundServer:
         self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng, pool=pool)
         self._rng = rng
         self._refused: dict[str, Reason] = {}
+        self._heard: set[str] = set()
         self._asked = False
         self._unmasking = False
         self._aggregate: Aggregate | None = None
@@ -147,6 +149,7 @@ class RoundServer:
             raise PeerError(Reason.WRONG_ROUND, f"{sender} speaks of another attempt")
         if isinstance(body, Envelope):
             yield from self._carry_out(self._party.receive(sender, body.body))
+            self._heard.add(sender)
         elif self.phase != "done":
             self._refused.setdefault(sender, reason_of(body))
             self._party.exclude(sender)
@@ -154,6 +157,16 @@ class RoundServer:
     def advance(self) -> Iterator[Effect]:
         """The deadline of the present phase has passed."""
         yield from self._carry_out(self._party.advance())
+
+    def settled(self, ledger: SignedHead) -> Iterator[Send]:
+        """Give everyone who took part, and did not decline, a receipt.
+
+        `ledger` is the head that was signed after this attempt was settled. Nobody answers.
+        """
+        receipt = encode(Settled(self._round_id, encode(ledger)))
+        for name in self._cohort.members:
+            if name in self._heard and name not in self._refused:
+                yield Send(name, receipt)
 
     def exclude(self, client_id: str) -> None:
         """Expect nothing more from this client: its channel is gone."""

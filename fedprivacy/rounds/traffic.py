@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from fedprivacy.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from fedprivacy.ledger import SignedHead
-from fedprivacy.rounds.messages import Envelope, Invitation
+from fedprivacy.rounds.messages import Envelope, Invitation, Settled
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses
 from fedprivacy.rounds.round_plan import VERSION, RoundPlan
@@ -55,6 +55,9 @@ def download_bytes(
         rules.adversary, members=clients, degree=plan.quorum(clients).degree, id_bytes=id_bytes
     )
     totals.update(_in_envelopes(sizes))
+    if head := _head(plan):
+        # A receipt comes after the last phase, and counts to it.
+        totals[list(totals)[-1]] += len(encode(Settled(_HASH, head)))
     return dict(totals)
 
 

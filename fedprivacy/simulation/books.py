@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedprivacy.crypto import SigningKey
+from fedprivacy.crypto import Authority, SigningKey
 from fedprivacy.ledger import (
     BudgetKey,
     BudgetLedger,
@@ -81,6 +81,11 @@ class Books:
             self.ledger.settle(reservation, reservation.spends)
         else:
             self.ledger.void(reservation, reason="ended before anyone was asked to unmask")
+
+    @property
+    def operator_text(self) -> str:
+        """The public half of the key that signs heads, as `budget verify --operator` reads it."""
+        return Authority("operator", self.operator.public).to_json()
 
     @property
     def record(self) -> BudgetRecord:

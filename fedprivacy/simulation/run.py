@@ -54,7 +54,8 @@ class Simulation:
 
     Identities, keys, masks and rounding come from `rng`; the job's seed deals the data and nothing
     else. `folder`, where given, receives `rounds.jsonl`, a line synced after each round, and
-    `record.json`; the clients' stores lie in it as well, unless the job keeps them in memory.
+    `record.json`; where a budget is kept, `ledger.db`, with the key that signs its heads in
+    `operator.pub`; the clients' stores lie in it as well, unless the job keeps them in memory.
     `run_id` has 16 bytes and is drawn where it is not given.
     """
 
@@ -84,6 +85,8 @@ class Simulation:
         if plan.noise.trust is not Trust.NONE:
             place = ":memory:" if self.folder is None else self.folder / "ledger.db"
             self._books = Books.open(plan, self._training.length, place, rng=self.rng)
+            if self.folder is not None:
+                _write_whole(self.folder / "operator.pub", self._books.operator_text)
         self._members = Members.enrol(
             names,
             with_directory=plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS,
@@ -191,7 +194,10 @@ class Simulation:
         )
         outcome = drive.run([name for name in clients if name not in out])
         if books is not None and reserved is not None:
-            books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
+            known = outcome.unmasking_requested
+            books.close_attempt(reserved, may_be_known=known)
+            if known:
+                drive.settle(books.head())
         self._clip = server.next_clip
         return outcome, plan, witness
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from fedprivacy.errors import FedPrivacyError, PeerError, Reason, RoundAborted
+from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds import RoundClient, RoundServer
 from fedprivacy.secagg import SERVER, Aborted, Done, Effect, Persist, Send
 from fedprivacy.vector import Aggregate, Update
@@ -115,6 +116,15 @@ class InProcess:
         self._outcome.unmasking_requested = self._server.unmasking_requested
         self._outcome.aggregate = self._server.aggregate
         return self._outcome
+
+    def settle(self, ledger: SignedHead) -> None:
+        """After the run: give everyone who took part a receipt, the head signed since.
+
+        What that takes counts to the last phase.
+        """
+        self._meter = self._outcome.phases[-1]
+        self._carry_out(SERVER, self._server.settled(ledger))
+        self._deliver_all()
 
     # ------------------------------------------------------------------ phases
 

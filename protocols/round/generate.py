@@ -47,6 +47,7 @@ from fedprivacy.rounds import (
     RoundClient,
     RoundPlan,
     RoundServer,
+    Settled,
 )
 from fedprivacy.rounds.policy import BudgetLimit, Requirements
 from fedprivacy.rounds.privacy import PrivacyClaim, round_event
@@ -169,12 +170,16 @@ class RecordingStore:
         self.store.begin(*what, terms=terms)
         self.events.append({"commit": "begin"})
 
+    def keep_receipt(self, head, *, after):
+        self.store.keep_receipt(head, after=after)
+        self.events.append({"commit": "head", "number": head.number})
+
     def keep_head(self, head, *, operator):
         self.store.keep_head(head, operator=operator)
         self.events.append({"commit": "head", "number": head.number})
 
-    def check_affordable(self, charge):
-        self.store.check_affordable(charge)
+    def check_affordable(self, *what):
+        self.store.check_affordable(*what)
 
     def mark_spent(self, *what, **how):
         self.store.mark_spent(*what, **how)
@@ -183,10 +188,6 @@ class RecordingStore:
     def mark_answered(self, *what):
         self.store.mark_answered(*what)
         self.events.append({"commit": "answered", "survivors": sorted(what[4])})
-
-    def record_receipt(self, *what):
-        self.store.record_receipt(*what)
-        self.events.append({"commit": "receipt"})
 
 
 # ------------------------------------------------------------------ a run
@@ -320,6 +321,11 @@ class Attempt:
     def refusal(self, code, round_id=None):
         return encode(Refusal(round_id or self.plan.round_id, code))
 
+    def settled(self, head, round_id=None):
+        """A receipt; `head` is signed, or bytes that are none."""
+        data = head if isinstance(head, bytes) else encode(head)
+        return encode(Settled(round_id or self.plan.round_id, data))
+
     def json(self):
         plan, pipeline = self.plan, self.plan.pipeline
         names = self.run.update_names(self)
@@ -450,9 +456,9 @@ class Run:
         } | changes
         return Directory.sign(epoch, keys.items(), authority or self.authority)
 
-    def head(self, number, head, *, operator=None):
+    def head(self, number, head, *, operator=None, ledger=b"ledger-16-bytes!"):
         """A row of the server's ledger, signed."""
-        return SignedHead.sign(operator or self.operator, b"ledger-16-bytes!", number, head)
+        return SignedHead.sign(operator or self.operator, ledger, number, head)
 
     def cohort(self, number=1, names=None):
         key = (number, tuple(names or self.names))
@@ -512,6 +518,13 @@ class Run:
         update = Update(np.array(values, dtype=np.float64), weight)
         client, entry = attempt.client(name), {"operation": "contribute"}
         return self._do(attempt, name, entry, lambda: client.contribute(update))
+
+    def settle(self, attempt, head):
+        """The server has settled the attempt: everyone who took part gets a receipt."""
+        entry = {"operation": "settle", "ledger": encode(head).hex()}
+        told = self._do(attempt, SERVER, entry, lambda: attempt.server.settled(head))
+        for name, message in told:
+            self.receive(attempt, name, message)
 
     def advance(self, attempt):
         return self._do(attempt, SERVER, {"operation": "advance"}, attempt.server.advance)
@@ -578,7 +591,6 @@ class Run:
             "answered": lambda: store.mark_answered(
                 *where, 1, what["broadcast"], what["survivors"], what["floor"]
             ),
-            "receipt": lambda: store.record_receipt(*where, what["head"]),
         }
         refused = {}
         try:
@@ -739,7 +751,7 @@ def _define(kind, definitions):
     definitions[kind.cls.__name__] = {"description": first, **shape}
 
 
-IN_ORDER = (Invitation, Envelope, Refusal, Directory, PlainInput)
+IN_ORDER = (Invitation, Envelope, Settled, Refusal, Directory, PlainInput)
 
 
 def schema_json():

@@ -857,6 +857,7 @@ Invitation = message(
     ("ledger", Octets(0, HEAD_LIMIT)),
 )
 Envelope = message("envelope", "Envelope", ("round_id", DIGEST), ("body", Octets(0, MAX_BODY)))
+Settled = message("settled", "Settled", ("round_id", DIGEST), ("ledger", Octets(0, HEAD_LIMIT)))
 Refusal = message("refusal", "Refusal", ("round_id", DIGEST), ("reason", Integer(1, 256)))
 
 
@@ -979,8 +980,8 @@ class Store:
         key = {"run_id": run_id, "round": number, "attempt": attempt}
         earlier = [{name: d[name] for name in once} for d in self._records("spent")]
         require({name: key[name] for name in once} not in earlier, "SPENT")
-        if charge and (run_id, number) not in self._charged(charge):
-            self.check_affordable(charge)
+        if charge:
+            self.check_affordable(charge, run_id, number)
         self._commit("spent", **key, charge=charge)
 
     def _charges(self, dataset):
@@ -991,14 +992,24 @@ class Store:
         """The rounds for which this data set is charged, each once."""
         return {(d["run_id"], d["round"]) for d in self._charges(charge.dataset)}
 
-    def check_affordable(self, charge):
+    def check_affordable(self, charge, run_id, number):
         names = (charge.unit, charge.adjacency)
         same = [d["charge"] for d in self._charges(charge.dataset)]
         require(all((c.unit, c.adjacency) == names for c in same), "POLICY_DATASET")
-        require(len(self._charged(charge)) < charge.holds, "BUDGET")
+        charged = self._charged(charge)
+        require((run_id, number) in charged or len(charged) < charge.holds, "BUDGET")
+
+    def keep_receipt(self, head, after):
+        earlier = [d["head"] for d in self._records("head") if d["head"].head == after]
+        whose = (head.ledger, head.operator)
+        before = [e.number for e in earlier if (e.ledger, e.operator) == whose]
+        require(any(number < head.number for number in before), "RECEIPT_CHANGED")
+        self.keep_head(head)
 
     def keep_head(self, head):
         self._check_anchor()
+        signed = secagg.verify(head.operator, head.signature, *signed_head(head))
+        require(signed, "MALFORMED")
         known = [d["head"] for d in self._records("head") if d["head"].ledger == head.ledger]
         require(all(k.operator == head.operator for k in known), "RECEIPT_CHANGED")
         require(all(k == head for k in known if k.number == head.number), "RECEIPT_CHANGED")
@@ -1018,14 +1029,6 @@ class Store:
 
     def _answered(self, run_id, number):
         return any((d["run_id"], d["round"]) == (run_id, number) for d in self._records("answered"))
-
-    def record_receipt(self, run_id, number, head):
-        self._check_anchor()
-        key = {"run_id": run_id, "round": number}
-        known = [d["head"] for d in self._records("receipt") if d.items() >= key.items()]
-        require(not known or known == [head], "RECEIPT_CHANGED")
-        if not known:
-            self._commit("receipt", **key, head=head)
 
 
 class Charge(NamedTuple):
@@ -1143,7 +1146,8 @@ class MaskingServer(secagg.Server):
         self.uploads.pop(index, None)
 
     def waiting_for(self):
-        return {self.name(i) for i in self.expected - self.answered}
+        left = self.expected - self.answered if self.phase != "done" else ()
+        return {self.name(i) for i in left}
 
 
 # ------------------------------------------------------------------ SPEC 5: the client
@@ -1166,11 +1170,14 @@ class Client:
         self.identity_seed = bytes.fromhex(entry["identity_seed"])
         self.rand, self.encoding, self.noise = rand, encoding, noise
         self.party = self.plan = self.charge = None
+        self.receipt = None
         self.round_id = NONE
         self.dead = False
 
     def receive(self, sender, data):
-        return self._guarded(self._take, sender, data)
+        answer = self._guarded(self._take, sender, data)
+        receipt, self.receipt = self.receipt, None
+        return self._keep(receipt) if receipt else answer
 
     def contribute(self, values, weight):
         return self._guarded(self._contribute, values, weight)
@@ -1254,8 +1261,7 @@ class Client:
         trusts = self.policy["noise"]["trust"] != "none"
         require(trusts or plan.plan.noise.trust != "server", "POLICY_NOISE")
         self.charge = Charge(data.id, data.unit, data.adjacency, self.accounts["holds"])
-        if plan.attempt == 1:
-            self.store.check_affordable(self.charge)
+        self.store.check_affordable(self.charge, plan.run_id, plan.round)
 
     def _check_directory(self, plan, data):
         """SPEC 6.2."""
@@ -1281,9 +1287,22 @@ class Client:
 
     def _pass_on(self, data):
         """SPEC 5.3."""
-        envelope = decode(data, ENVELOPE_LIMIT, Envelope)
-        require(envelope.round_id == self.round_id, "WRONG_ROUND")
-        self._carry_out(self.party.receive(SERVER, envelope.body))
+        told = decode(data, ENVELOPE_LIMIT, Envelope, Settled)
+        require(told.round_id == self.round_id, "WRONG_ROUND")
+        if isinstance(told, Settled):
+            self.receipt = told
+            return
+        self._carry_out(self.party.receive(SERVER, told.body))
+
+    def _keep(self, receipt):
+        """SPEC 5.7: whatever is wrong with it, the client goes on as it was."""
+        try:
+            require(self.plan.ledger_head != NONE, "UNEXPECTED")
+            head = decode(receipt.ledger, HEAD_LIMIT, Head)
+            self.store.keep_receipt(head, self.plan.ledger_head)
+        except secagg.Refused as refusal:
+            return Answer([], refusal)
+        return Answer([("commit", "head", {"number": head.number})], None)
 
     def _contribute(self, values, weight):
         vector = Pipeline(self.plan).encode(values, weight, self.encoding, self.noise)
@@ -1329,6 +1348,7 @@ class Server:
         self.party = kind(sum_plan(plan), memberships, keys)
         self.members = {place.client_id for place in memberships}
         self.refused, self.answers, self.unmasking = {}, False, False
+        self.heard = set()
 
     @property
     def phase(self):
@@ -1370,7 +1390,16 @@ class Server:
             self.refused.setdefault(sender, known.get(message.reason, "FAILED"))
             self.party.exclude(sender)
             return []
-        return self._carry_out(self.party.receive(sender, message.body))
+        effects = self._carry_out(self.party.receive(sender, message.body))
+        self.heard.add(sender)
+        return effects
+
+    def settle(self, ledger):
+        """SPEC 5.7."""
+        told = encode(Settled(self.round_id, ledger))
+        names = [place.client_id for place in self.memberships]
+        heard = [name for name in names if name in self.heard and name not in self.refused]
+        return Answer([("send", name, told) for name in heard], None)
 
     def advance(self):
         return Answer(self._carry_out(self.party.advance()), None)

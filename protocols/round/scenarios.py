@@ -318,8 +318,6 @@ def ok_store(run):
     run.store(VICTIM, "answered", **at, broadcast=b"b" * 32, survivors=["a", "b"], floor=2)
     at["round"] = 10
     run.store(VICTIM, "answered", **at, broadcast=ZERO, survivors=["c", "b", "a"], floor=2)
-    run.store(VICTIM, "receipt", **at, head=b"h" * 32)
-    run.store(VICTIM, "receipt", **at, head=b"h" * 32)
 
 
 # ------------------------------------------------------------------ lies about the sender
@@ -1304,12 +1302,6 @@ def bad_store_spent(run):
     run.store(VICTIM, "spent", **AT, attempt=1)
 
 
-@bad("A second ledger head comes with one round.", "The ledger was rewritten.")
-def bad_store_receipt(run):
-    run.store(VICTIM, "receipt", **AT, head=b"h" * 32)
-    run.store(VICTIM, "receipt", **AT, head=b"i" * 32)
-
-
 @bad(
     "Sets under one broadcast that differ in two names, where three are the least.",
     "The two sums differ by two clients.",
@@ -1933,6 +1925,123 @@ def bad_head_operator(run):
         run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
 
 
+# ------------------------------------------------------------------ receipts
+
+
+@ok(
+    "The attempt is settled in the server's ledger: each client that took part, and did not "
+    "decline, gets the head signed since, and keeps it. The next round's plan names a later one.",
+    n=4,
+    plan={"aggregation": {"threshold": 3}},
+    noise={"noise_multiplier": 4.0},
+    policies={"c003": {"noise": {"noise_multiplier": 5.0}}},
+)
+def ok_settled(run):
+    first = run.attempt(1, ledger=run.head(5, b"h" * 32))
+    run.play(first)
+    run.settle(first, run.head(7, b"i" * 32))
+    second = run.attempt(2, ledger=run.head(8, b"j" * 32))
+    run.play(second, ["c000", "c001", "c002"])
+    run.settle(second, run.head(10, b"k" * 32))
+
+
+@ok(
+    "Clients that were asked to unmask, and from too few of whom an answer came: the attempt is "
+    "settled, and a client that was lost before its first message gets no receipt.",
+    noise={"noise_multiplier": 4.0},
+    n=4,
+    plan={"aggregation": {"threshold": 3}},
+    records={SERVER, VICTIM},
+)
+def ok_settled_without_a_sum(run):
+    attempt = run.attempt(1, ledger=run.head(5, b"h" * 32))
+    run.play(attempt, drop={"keys": {"c003"}, "unmasking": {OTHER, LAST}})
+    run.settle(attempt, run.head(7, b"i" * 32))
+
+
+def settled(name, lie, effect, receipt, *, ledger=True):
+    """A negative of one receipt, of `receipt(run, attempt)`; the client goes on as it was."""
+
+    def play(run):
+        head = run.head(5, b"h" * 32) if ledger else None
+        attempt = run.attempt(ledger=head)
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+        run.contribute(attempt, VICTIM)
+        run.receive(attempt, VICTIM, receipt(run, attempt))
+        if ledger:
+            run.receive(attempt, VICTIM, attempt.settled(run.head(7, b"i" * 32)))
+
+    options = {"records": {VICTIM}, **LOUD}
+    _register({"lie": lie, "effect": effect}, options, play, name)
+
+
+UNBOUND = "A receipt that contradicts nothing, whatever becomes of the ledger."
+settled(
+    "bad_settled_operator",
+    "Another operator signs the receipt.",
+    UNBOUND,
+    lambda run, attempt: attempt.settled(
+        run.head(7, b"i" * 32, operator=SigningKey.from_seed(b"o" * 32))
+    ),
+)
+settled(
+    "bad_settled_ledger",
+    "The receipt is of another ledger.",
+    UNBOUND,
+    lambda run, attempt: attempt.settled(run.head(7, b"i" * 32, ledger=b"another-16-bytes")),
+)
+settled(
+    "bad_settled_row",
+    "The receipt is of the row that the plan named: nothing was settled since.",
+    "What the round told can be taken out of the ledger again.",
+    lambda run, attempt: attempt.settled(run.head(5, b"h" * 32)),
+)
+settled(
+    "bad_settled_signature",
+    "The receipt's row is changed after it was signed.",
+    "A row that nobody signed.",
+    lambda run, attempt: attempt.settled(msgspec.structs.replace(run.head(7, b"i" * 32), number=8)),
+)
+settled(
+    "bad_settled_no_head",
+    "What comes as a receipt is no head.",
+    "Bytes that nobody can hold against anybody.",
+    lambda _, attempt: attempt.settled(b"\x90"),
+)
+settled(
+    "bad_settled_elsewhere",
+    "A receipt for another attempt.",
+    "A client takes it for what it was told in this one.",
+    lambda run, attempt: attempt.settled(run.head(7, b"i" * 32), round_id=ZERO),
+)
+settled(
+    "bad_settled_unnamed",
+    "A receipt, where the plan names no ledger.",
+    "Bytes that nobody checks.",
+    lambda run, attempt: attempt.settled(run.head(7, b"i" * 32)),
+    ledger=False,
+)
+
+
+@bad("A receipt comes before the invitation.", "None: no round is known.", **LOUD)
+def bad_settled_first(run):
+    attempt = run.attempt(ledger=run.head(5, b"h" * 32))
+    run.receive(attempt, VICTIM, attempt.settled(run.head(7, b"i" * 32)))
+
+
+@bad(
+    "The next round's plan names another hash of a row that a receipt spoke of.",
+    "What was settled is taken out of the ledger again.",
+    **LOUD,
+)
+def bad_settled_rewritten(run):
+    first = run.attempt(1, ledger=run.head(5, b"h" * 32))
+    run.receive(first, VICTIM, first.invitation(VICTIM))
+    run.receive(first, VICTIM, first.settled(run.head(7, b"i" * 32)))
+    second = run.attempt(2, ledger=run.head(7, b"j" * 32))
+    run.receive(second, VICTIM, second.invitation(VICTIM))
+
+
 # ------------------------------------------------------------------ a client's budget
 
 
@@ -1953,15 +2062,31 @@ def bad_budget(run):
 
 @bad(
     "A second attempt at a second round, which the client was not asked at before.",
-    "As with a first attempt: here the mark of the input refuses.",
+    "What the budget does not hold is told, if only at a later attempt.",
+    budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
+    noise={"trust": "client"},
+    plan={"aggregation": {"protocol": "plain"}},
+)
+def bad_budget_later_attempt(run):
+    for number in (1, 2):
+        attempt = run.attempt(number, attempt=number)
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+        if number == 1:
+            run.contribute(attempt, VICTIM)
+
+
+@bad(
+    "Two rounds are begun side by side, where the client's budget holds one.",
+    "Each was affordable when it began; both are sent.",
     budget={"ones": {"epsilon": 3.0, "delta": 1e-5}},
     noise={"trust": "client"},
     plan={"aggregation": {"protocol": "plain"}},
 )
 def bad_budget_at_the_mark(run):
-    for number in (1, 2):
-        attempt = run.attempt(number, attempt=number)
+    begun = [run.attempt(run_id=run_id) for run_id in (b"run-of-16-bytes!", OTHER_RUN)]
+    for attempt in begun:
         run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+    for attempt in begun:
         run.contribute(attempt, VICTIM)
 
 
@@ -2035,8 +2160,9 @@ def bad_order_broadcast_before_head(run):
     plan={"aggregation": {"protocol": "plain"}},
 )
 def bad_order_budget_before_store(run):
-    attempt = run.attempt()
-    run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
-    run.contribute(attempt, VICTIM)
+    begun, charged = run.attempt(), run.attempt(run_id=OTHER_RUN)
+    for attempt in (begun, charged):
+        run.receive(attempt, VICTIM, attempt.invitation(VICTIM))
+    run.contribute(charged, VICTIM)
     again = run.attempt()
     run.receive(again, VICTIM, again.invitation(VICTIM))

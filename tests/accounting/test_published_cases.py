@@ -15,7 +15,7 @@ from accounts import ADD, REPLACE, bound, gaussian
 from fedprivacy.accounting import Method, Workload, epsilon_of, noise_for, rounds_within
 from fedprivacy.accounting.charges import Charge, charges
 from fedprivacy.accounting.losses import pld_epsilon
-from fedprivacy.accounting.planner import Mechanism
+from fedprivacy.accounting.planner import NoiseModel
 from fedprivacy.accounting.renyi import ORDERS, composed_curve, renyi_epsilon
 from fedprivacy.dp.events import GaussianEvent
 
@@ -146,7 +146,7 @@ def test_the_least_noise(cases):
     case = cases["dpa-sigma-1"]
     given = case["inputs"]
     sample = gaussian(1.0, given["q"]).sample
-    work = Workload(Mechanism.GAUSSIAN, 1000, sample, 1.0, 16, 10)
+    work = Workload(NoiseModel.GAUSSIAN, 1000, sample, 1.0, 16, 10)
     found, reached = noise_for(
         work, epsilon=given["epsilon"], delta=given["delta"], rounds=given["T"], adjacency=ADD
     )

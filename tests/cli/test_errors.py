@@ -49,6 +49,7 @@ def test_a_wrong_usage(cli, words, said):
         ["keys", "enroll", "nowhere.json", "--into", "draft.json"],
         ["directory", "show", "nowhere.json"],
         ["pin", "nowhere.pub", "--store", "s.db"],
+        ["budget", "verify", "--export", "nowhere.json"],
     ],
 )
 def test_a_file_that_is_not_there(cli, words):
@@ -63,6 +64,37 @@ def test_an_unknown_key_names_the_nearest_spelling(cli, small):
     for words in (["plan", plan], ["run", small / "job.toml"]):
         line = one_line(cli(*words), 2)
         assert line == "plan.aggregation.min_client is not a key: did you mean min_clients?"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            'adversary = "malicious"',
+            'adversary = "evil"',
+            (
+                "plan.aggregation.adversary = evil is unknown: choose from honest-but-curious, "
+                "semi-malicious, malicious"
+            ),
+        ),
+        (
+            'scheme = "all"',
+            'scheme = "some"',
+            "plan.sampling.scheme = some is unknown: choose from all, poisson",
+        ),
+    ],
+)
+def test_an_unknown_choice_is_told_all_choices(cli, small, before, after, said):
+    plan = small / "privacy.toml"
+    plan.write_text(plan.read_text("utf-8").replace(before, after), "utf-8")
+    assert one_line(cli("plan", plan), 2) == said
+
+
+def test_an_unknown_choice_of_a_flag_is_told_all_choices(cli):
+    words = ("plan", "--clients", "100", "--adversary", "evil")
+    assert one_line(cli(*words), 2) == (
+        "--adversary evil is unknown: choose from honest-but-curious, semi-malicious, malicious"
+    )
 
 
 def test_a_refusal_names_path_value_floor_and_remedy(cli, small):

@@ -29,6 +29,7 @@ def test_the_commands_are_the_published_ones():
         "budget log",
         "budget open",
         "budget plan",
+        "budget receipts",
         "budget rounds",
         "budget show",
         "budget statement",
@@ -46,6 +47,7 @@ def test_the_commands_are_the_published_ones():
         "record",
         "record schema",
         "record show",
+        "report",
         "run",
     ]
 

@@ -113,7 +113,7 @@ def test_an_amendment_and_the_end(cli, spent):
 def test_an_unknown_adjacency_is_refused_before_a_ledger_is_made(cli, tmp_path):
     done = cli("budget", "open", *WHOSE, *LIMITS[:-1], "swap", *WHO, *AT)
     assert (done.code, done.out) == (2, "")
-    assert "use add-or-remove-one or replace-one" in done.err
+    assert "--adjacency swap is unknown: choose from add-or-remove-one, replace-one" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,8 +145,11 @@ def test_a_ledger_that_was_cut_exits_with_6(cli, spent):
     assert cli("budget", "verify", *AT).code == 0  # by itself, the rest is sound
     done = cli("budget", "verify", *AT, "--receipts", "receipts.json", "--operator", "operator.pub")
     assert done.code == 6
-    assert "receipt 0: truncated, row 9 was signed where the last one now is 6" in done.out
-    assert "1 receipt contradict the ledger" in done.err
+    assert (
+        "receipts.json, receipt 1: truncated, row 9 was signed where the last one now is 6"
+        in done.out
+    )
+    assert "the ledger contradicts 1 receipt: row 9" in done.err
 
 
 @pytest.mark.parametrize("body", ["x'9900'", "'text'", "CAST(x'ff' AS TEXT)", "17", "1.5", "x''"])

@@ -132,6 +132,20 @@ def test_auto_may_be_asked_for(cli, small):
     assert second == "protocol = secagg: the adversary is malicious, a server that may lie"
 
 
+def test_a_run_that_all_decline_names_what_most_of_them_said(cli, small):
+    policy = small / "client.toml"
+    policy.write_text(policy.read_text("utf-8").replace("epsilon = 4.0", "epsilon = 0.5"), "utf-8")
+    done = cli("run", small / "job.toml", "--json")
+    assert done.code == 5
+    attempts = [a for r in RunRecord.from_json(done.out).rounds for a in r.attempts]
+    told = sum(len(attempt.refused) for attempt in attempts)
+    assert told >= 40
+    assert done.err.splitlines()[-1] == (
+        "fedprivacy: round aborted (too-few): none of 2 rounds ended with a sum, and clients "
+        f"declined: budget ({told} of {told} times)"
+    )
+
+
 def test_a_run_without_any_sum_tells_so_and_exits_with_5(cli, small):
     job = small / "job.toml"
     drops = "".join(

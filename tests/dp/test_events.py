@@ -5,7 +5,6 @@ import math
 import pytest
 
 from fedprivacy.dp.events import (
-    Composed,
     DiscreteGaussianEvent,
     DistributedDiscreteGaussianEvent,
     GaussianEvent,
@@ -86,8 +85,3 @@ def test_a_count_of_releases_is_a_whole_number(count):
 def test_a_shuffled_epoch_has_as_many_batches_as_the_rate_says(batches):
     assert Sample(Sampling.SHUFFLE, 1 / batches).batches == batches
     assert Sample(Sampling.SHUFFLE, 0.0015).batches == 666
-
-
-def test_releases_are_kept_in_order():
-    first, second = Release(GaussianEvent(1.0)), Release(GaussianEvent(2.0), count=3)
-    assert tuple(Composed((first,)).then([second])) == (first, second)

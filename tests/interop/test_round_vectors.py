@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from fedprivacy.crypto import Directory
 from fedprivacy.dp.sampling import discrete_gaussian, skellam
 from fedprivacy.errors import Reason
-from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundPlan
+from fedprivacy.rounds import (
+    ClientPolicy,
+    Envelope,
+    Invitation,
+    Plan,
+    Refusal,
+    RoundPlan,
+    Settled,
+)
 from fedprivacy.rounds.policy import Requirements
 from fedprivacy.secagg import PROTOCOLS, SERVER
 from fedprivacy.secagg.plain import PlainInput
@@ -173,12 +181,14 @@ def heard_now(parties, operation):
 
 # ------------------------------------------------------------------ one reading of any bytes
 
-KINDS = {kind.__struct_config__.tag: kind for kind in (Invitation, Envelope, Refusal, Directory)}
+ALL = (Invitation, Envelope, Settled, Refusal, Directory)
+KINDS = {kind.__struct_config__.tag: kind for kind in ALL}
 REFERENCE_KINDS = {
     kind.tag: kind
     for kind in (
         reference.Invitation,
         reference.Envelope,
+        reference.Settled,
         reference.Refusal,
         reference.Directory,
     )
@@ -189,7 +199,10 @@ HEADS = bytes([*range(0x80, 0xA8), *range(0xC0, 0xE0), 0x00, 0x7F, 0xFF])
 def honest_messages():
     """Each message of the small honest runs, with its kind's tag; directories among them."""
     found = {}
-    for name in ("ok_masked_signed", "ok_patient_unit", "ok_refused_then_retried"):
+    for name in (
+        *("ok_masked_signed", "ok_patient_unit", "ok_refused_then_retried"),
+        "ok_settled",
+    ):
         vector = vector_of(name)
         for operation in vector["operations"]:
             for effect in operation["expect"]:

@@ -62,6 +62,14 @@ def test_receipts_are_read_as_they_were_written():
     assert load_heads(store_heads([])) == ()
 
 
+def test_pools_are_put_together_as_they_are():
+    assert load_heads(store_heads([HEAD]) + "\n" + store_heads([HEAD, HEAD])) == (HEAD,) * 3
+    with pytest.raises(ConfigurationError, match=r"^a\.jsonl, line 2: .*: give the file that was"):
+        load_heads(store_heads([HEAD]) + "{}\n", "a.jsonl")
+    with pytest.raises(ConfigurationError, match="more than 1024 characters"):
+        load_heads(" " * 2000)
+
+
 def broken(text):
     """Texts near to one that is right: cut, with other characters, or another document's."""
     cut = st.integers(0, len(text)).map(lambda end: text[:end])

@@ -247,6 +247,26 @@ def test_an_infinite_cost_is_refused_and_recorded(tmp_path):
         assert ledger.history().entries[-1].would_be == math.inf
 
 
+def test_a_budget_that_no_epsilon_held_can_be_amended(tmp_path):
+    """Infinite says that the limit was exceeded, and not by how much: it is accounted anew."""
+    accountant = Says(1.0)
+    with opened(found(tmp_path / "ledger", accountant)) as ledger:
+        reservation = ledger.reserve(KEY, RUN, 1, 1, [pure(1)])
+        ledger.journal_unmasking(reservation)
+        accountant.said = math.inf
+        with pytest.raises(BudgetExhausted):
+            ledger.settle(reservation, [pure(2)])
+        with pytest.raises(ConfigurationError, match="below the inf that is charged"):
+            ledger.amend_budget(KEY, epsilon=15.0, **WHO)
+        accountant.said = 12.0
+        assert ledger.amend_budget(KEY, epsilon=15.0, **WHO).charged == 12.0
+        assert ledger.verify().findings == ()
+        accountant.said = 3.0
+        assert (
+            ledger.amend_budget(KEY, epsilon=20.0, **WHO).charged == 12.0
+        )  # what was charged stays
+
+
 def test_without_an_accountant_people_decide_but_nothing_is_charged(tmp_path):
     path = tmp_path / "ledger"
     opened(found(path)).close()

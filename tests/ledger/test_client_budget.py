@@ -19,7 +19,16 @@ from fedprivacy.errors import (
     PolicyRefused,
     Reason,
 )
-from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore, Once, SignedHead
+from fedprivacy.ledger import (
+    BudgetTerms,
+    Charge,
+    ClientBudget,
+    ClientHistory,
+    ClientStore,
+    DatasetCharges,
+    Once,
+    SignedHead,
+)
 
 RUN, OTHER_RUN = b"r" * 16, b"s" * 16
 TERMS = BudgetTerms("replace-one", 5.0, 1e-5)
@@ -109,14 +118,24 @@ def test_what_was_sent_already_is_charged_no_second_time(store):
 
 
 def test_whether_a_round_is_affordable_is_known_before_it_is_joined(store):
-    store.check_affordable(charge(5))
+    store.check_affordable(charge(5), RUN, 1)
     store.mark_spent(RUN, 1, 1, charge=charge(3))
-    store.check_affordable(charge(2))
-    with pytest.raises(BudgetExhausted, match=r"epsilon = 6 with one more round is above"):
-        store.check_affordable(charge(3))
+    store.check_affordable(charge(2), RUN, 2)
+    with pytest.raises(BudgetExhausted, match=r"epsilon = 6 with round 2 is above"):
+        store.check_affordable(charge(3), RUN, 2)
     with pytest.raises(PolicyRefused):
-        store.check_affordable(charge(1, budget=named(dataset="cohort-8")))
+        store.check_affordable(charge(1, budget=named(dataset="cohort-8")), RUN, 2)
     assert charged(store) == 3
+
+
+def test_a_round_that_is_charged_is_affordable_at_its_later_attempts(store):
+    store.mark_spent(RUN, 1, 1, charge=charge(5))
+    store.check_affordable(charge(5), RUN, 1)
+    for other in ((RUN, 2), (OTHER_RUN, 1)):
+        with pytest.raises(BudgetExhausted):
+            store.check_affordable(charge(5), *other)
+    with pytest.raises(BudgetExhausted):  # with less noise it is another release
+        store.check_affordable(charge(1), RUN, 1)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +158,10 @@ def test_data_under_another_name_is_refused(store, renamed, key, pinned):
 
 
 def test_what_was_only_asked_pins_nothing(store):
-    store.check_affordable(charge(1))
+    store.check_affordable(charge(1), RUN, 9)
     store.mark_spent(RUN, 1, 1, charge=charge(1, budget=named(dataset="cohort-8")))
     with pytest.raises(PolicyRefused):
-        store.check_affordable(charge(1))
+        store.check_affordable(charge(1), RUN, 9)
 
 
 def test_two_files_of_one_data_set_share_its_budget_and_two_data_sets_do_not(store):
@@ -298,3 +317,54 @@ def test_a_head_that_the_operator_did_not_sign_is_not_kept(store):
     refused(Reason.MALFORMED, store, head(key=OTHER))
     refused(Reason.MALFORMED, store, msgspec.structs.replace(head(), number=4))
     assert store.heads() == ()
+
+
+def test_a_receipt_goes_on_from_a_head_that_is_kept(store):
+    store.keep_head(head(3), operator=OPERATOR.public)
+    store.keep_receipt(head(5, b"i" * 32), after=b"h" * 32)
+    assert store.heads() == (head(3), head(5, b"i" * 32))
+    for lie in (
+        head(3),
+        head(2, b"i" * 32),
+        head(7, b"i" * 32, ledger=b"m" * 16),
+        head(7, b"i" * 32, key=OTHER),
+        head(5, b"j" * 32),
+    ):
+        with pytest.raises(PeerError) as caught:
+            store.keep_receipt(lie, after=b"h" * 32)
+        assert caught.value.reason is Reason.RECEIPT_CHANGED
+    with pytest.raises(PeerError) as caught:
+        store.keep_receipt(msgspec.structs.replace(head(7), number=8), after=b"h" * 32)
+    assert caught.value.reason is Reason.MALFORMED
+    assert len(store.heads()) == 2
+
+
+# --- the past
+
+
+def test_the_past_tells_what_left_and_what_was_charged(store):
+    assert store.history() == ClientHistory(0, 0, 0, 0, ())
+    store.begin(RUN, 1, 1, b"i" * 32, b"c" * 32, b"t" * 32)
+    store.begin(RUN, 1, 2, b"j" * 32, b"c" * 32, b"t" * 32)
+    for attempt in (1, 2):
+        store.mark_spent(RUN, 1, attempt, charge=charge(2))
+    store.mark_answered(RUN, 1, 2, b"c" * 32, ["a", "b"], 2)
+    store.mark_spent(OTHER_RUN, 1, 1, charge=charge(1, budget=named(source="more.csv")))
+    store.mark_spent(OTHER_RUN, 2, 1)
+    store.mark_spent(
+        OTHER_RUN, 3, 1, charge=charge(1, budget=named(source="b.csv", dataset="cohort-8"))
+    )
+    past = store.history()
+    assert (past.begun, past.sent, past.uncharged, past.answered) == (2, 4, 1, 1)
+    first, second = past.charges
+    assert first == DatasetCharges(
+        dataset="cohort-7",
+        unit="patient",
+        adjacency="replace-one",
+        sources=("data.csv", "more.csv"),
+        runs=2,
+        rounds=2,
+        spends=(pure(2), pure(1)),
+    )
+    assert first.epsilon(PlainSum(), TERMS) == charged(store) == 3
+    assert (second.dataset, second.rounds, second.sources) == ("cohort-8", 1, ("b.csv",))

@@ -4,12 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
-from fedprivacy.ledger import ClientStore, Once
+from fedprivacy.ledger import ClientStore, Once, SignedHead
 
 RUN, OTHER_RUN = b"r" * 16, b"s" * 16
 CAST, OTHER_CAST = b"b" * 32, b"c" * 32
 ID, TERMS = b"i" * 32, b"t" * 32
+OPERATOR = SigningKey.from_seed(b"o" * 32)
+HEAD = SignedHead.sign(OPERATOR, b"l" * 16, 3, b"h" * 32)
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -141,13 +144,6 @@ def test_a_refused_answer_may_be_given_otherwise(store):
     store.mark_answered(RUN, 2, 1, CAST, ["a", "b"], 2)
 
 
-def test_a_receipt_is_kept_and_never_rewritten(store):
-    store.record_receipt(RUN, 1, b"head")
-    store.record_receipt(RUN, 1, b"head")
-    refused(Reason.RECEIPT_CHANGED, store.record_receipt, RUN, 1, b"other")
-    store.record_receipt(RUN, 2, b"other")
-
-
 @pytest.mark.parametrize("number", [-1, 2**63])
 def test_numbers_that_do_not_fit_are_a_peers_fault(store, number):
     refused(Reason.MALFORMED, store.observe_directory, number, b"digest")
@@ -155,7 +151,6 @@ def test_numbers_that_do_not_fit_are_a_peers_fault(store, number):
     refused(Reason.MALFORMED, begin, store, RUN, 1, number)
     refused(Reason.MALFORMED, store.mark_spent, RUN, 1, number)
     refused(Reason.MALFORMED, store.mark_answered, RUN, number, 1, CAST, [], 0)
-    refused(Reason.MALFORMED, store.record_receipt, RUN, number, b"head")
     begin(store, RUN, 2**63 - 1, 2**63 - 1)
 
 
@@ -166,7 +161,7 @@ def test_everything_is_there_when_the_store_is_opened_again(path):
         begin(store, RUN, 1, 1)
         store.mark_spent(RUN, 1, 1)
         store.mark_answered(RUN, 1, 1, CAST, ["a", "b", "c"], 2)
-        store.record_receipt(RUN, 1, b"head")
+        store.keep_head(HEAD, operator=OPERATOR.public)
     with ClientStore(path) as store:
         assert store.authority() == b"a" * 32
         refused(Reason.DIRECTORY_STALE, store.observe_directory, 4, b"four")
@@ -174,7 +169,7 @@ def test_everything_is_there_when_the_store_is_opened_again(path):
         refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
         refused(Reason.ANSWERED, store.mark_answered, RUN, 1, 2, OTHER_CAST, ["x"], 0)
         refused(Reason.SURVIVORS_OVERLAP, store.mark_answered, RUN, 2, 1, CAST, ["a", "b"], 2)
-        refused(Reason.RECEIPT_CHANGED, store.record_receipt, RUN, 1, b"other")
+        assert store.heads() == (HEAD,)
 
 
 def test_commits_are_synced_to_the_folder_too(path):

@@ -5,11 +5,14 @@ import stat
 import msgspec
 import pytest
 
+from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import ConfigurationError, PeerError, PolicyRefused, Reason
-from fedprivacy.ledger import ClientStore
+from fedprivacy.ledger import ClientStore, SignedHead
 from fedprivacy.ledger.anchor import Anchor, default_anchor_path
 
 RUN = b"r" * 16
+OPERATOR = SigningKey.from_seed(b"o" * 32)
+HEAD = SignedHead.sign(OPERATOR, b"l" * 16, 3, b"h" * 32)
 
 
 def spend(path, *rounds, anchor=None):
@@ -208,14 +211,14 @@ def test_what_stands_there_already_does_not_move_the_chain(path, state):
         for call in (
             lambda: store.pin_authority(b"a"),
             lambda: store.observe_directory(1, b"d"),
-            lambda: store.record_receipt(RUN, 1, b"h"),
+            lambda: store.keep_head(HEAD, operator=OPERATOR.public),
             lambda: store.mark_spent(RUN, 1, 1),
         ):
             call()
             seen.append(msgspec.json.decode(anchor.read_bytes())["generation"])
         store.pin_authority(b"a")
         store.observe_directory(1, b"d")
-        store.record_receipt(RUN, 1, b"h")
+        store.keep_head(HEAD, operator=OPERATOR.public)
         with pytest.raises(PeerError):
             store.mark_spent(RUN, 1, 1)
         seen.append(msgspec.json.decode(anchor.read_bytes())["generation"])

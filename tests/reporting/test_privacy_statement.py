@@ -10,8 +10,9 @@ from budgets import KEY, RUN, PlainSum, found, opened, pure
 from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import BudgetExhausted, MissingExtra
 from fedprivacy.ledger import BudgetKey, SignedHead
-from fedprivacy.reporting.privacy_statement import Assumption, Holding, PrivacyStatement
+from fedprivacy.reporting.privacy_statement import PrivacyStatement
 from fedprivacy.reporting.statement_page import statement_page
+from fedprivacy.reporting.statements import Assumption, Holding
 from fedprivacy.rounds import Plan
 
 OPERATOR = SigningKey.from_seed(b"o" * 32)
@@ -157,7 +158,8 @@ def test_what_the_accountant_assumes_stands_beside_it(ledger):
 def test_names_are_shown_on_the_page_and_never_obeyed():
     key = BudgetKey("<script>alert(1)</script>", "patient")
     with opened(found(":memory:"), key=key) as ledger:
-        page = statement_page(PrivacyStatement.of(ledger.budget(key), ledger.verify()))
+        said = PrivacyStatement.of(ledger.budget(key), ledger.verify())
+        page = statement_page(said.sections())
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "http" not in page  # nothing is fetched
@@ -166,4 +168,4 @@ def test_names_are_shown_on_the_page_and_never_obeyed():
 def test_without_jinja2_the_install_command_is_told(ledger, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtra, match=r"fedprivacy\[report\]"):
-        statement_page(said(ledger))
+        statement_page(said(ledger).sections())

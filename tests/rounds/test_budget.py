@@ -118,7 +118,7 @@ def test_two_attempts_at_the_last_round_that_a_budget_holds_are_charged_once():
         assert charged(consortium, "c000", 1.1 * one) == pytest.approx(one)
 
 
-def test_a_client_first_asked_at_a_second_attempt_is_refused_by_its_input():
+def test_a_client_first_asked_at_a_second_attempt_says_what_its_budget_does_not_hold():
     with noisy_house() as bare:
         one = cost_of(bare)
     with with_budgets(noisy_house(), "c000", 1.1 * one) as consortium:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import Reason
 from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds.policy import NoiseFloor
@@ -232,6 +233,40 @@ def a_row_of_the_ledger_rewritten(honest):
     return script.finish() if honest else table.told(won=script.adverts)
 
 
+def with_receipt(honest, lie):
+    """A round whose plan names row 3, and a receipt of row 5, or the one that `lie` makes of it."""
+    table = Table(**noisy())
+    before, after = head_of(table, 3), head_of(table, 5, b"i" * 32)
+    script = with_head(table, before, encode(before))
+    told = after if honest else lie(table, after)
+    script.settle(told)
+    kept = any(told in store.heads() for store in table.stores.values())
+    return script.finish() if honest else table.told(won=kept)
+
+
+@lie(Reason.RECEIPT_CHANGED)
+def a_receipt_by_another_operator(honest):
+    """What was settled is signed by somebody whom the next ledger need not agree with."""
+    other = SigningKey.from_seed(b"x" * 32)
+
+    def by_other(_, after):
+        return SignedHead.sign(other, after.ledger, after.number, after.head)
+
+    return with_receipt(honest, by_other)
+
+
+@lie(Reason.RECEIPT_CHANGED)
+def a_receipt_of_an_earlier_row(honest):
+    """What the round told is not in the rows that its receipt commits to."""
+    return with_receipt(honest, lambda table, after: head_of(table, 2, after.head))
+
+
+@lie(Reason.MALFORMED)
+def a_receipt_that_nobody_signed(honest):
+    """Its row was changed after it was signed: it is no evidence of anything."""
+    return with_receipt(honest, lambda _, after: msgspec.structs.replace(after, number=6))
+
+
 # ---------------------------------------------------------------------- the client's budget
 
 
@@ -251,7 +286,7 @@ def one_round_more_than_the_budget_holds(honest):
 
 @lie(Reason.BUDGET)
 def a_later_attempt_beyond_the_budget(honest):
-    """Clients are first asked at the second attempt, where the mark of their input decides.
+    """Clients are first asked at the second attempt: the round was not charged at another.
 
     Its twin is a second attempt at the round that was charged already.
     """

@@ -21,7 +21,15 @@ from fedprivacy.errors import (
 )
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
-from fedprivacy.rounds import ClientPolicy, Envelope, Invitation, Plan, Refusal, RoundClient
+from fedprivacy.rounds import (
+    ClientPolicy,
+    Envelope,
+    Invitation,
+    Plan,
+    Refusal,
+    RoundClient,
+    Settled,
+)
 from fedprivacy.rounds.policy import AggregationFloor, BudgetLimit, Requirements
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.rounds.rules import (
@@ -340,6 +348,12 @@ class Script:
             secret = Secret.SEED if opened.dealer in survivors else Secret.MASK_KEY
             held = self.answers.setdefault((opened.dealer, secret), {})
             held[self.index(name)] = share_from_bytes(opened.share, 9)
+
+    def settle(self, head):
+        """Gives everyone a receipt, whether or not anything was settled."""
+        for name in self.clients:
+            self._hear(name, encode(Settled(self.plan.round_id, encode(head))))
+        return self
 
     def finish(self):
         """The rest of an honest round, from wherever it stands; what came of it."""

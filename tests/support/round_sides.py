@@ -62,6 +62,7 @@ OPERATIONS = {
     "receive": ("attempt", "sender", "message"),
     "contribute": ("attempt",),
     "advance": ("attempt",),
+    "settle": ("attempt", "ledger"),
     "copy_store": (),
     "put_store_back": (),
     "store": ("call",),
@@ -71,7 +72,6 @@ CALLS = {
     "begin": ("run_id", "round", "attempt", "terms"),
     "spent": ("run_id", "round", "attempt"),
     "answered": ("run_id", "round", "broadcast", "survivors", "floor"),
-    "receipt": ("run_id", "round", "head"),
 }
 COMMITS = {
     "directory": ("epoch", "digest"),
@@ -79,7 +79,6 @@ COMMITS = {
     "head": ("number",),
     "spent": (),
     "answered": ("survivors",),
-    "receipt": (),
 }
 
 
@@ -285,8 +284,12 @@ class ToldStore:
         self.store.begin(*what, terms=terms)
         self._tell("begin")
 
-    def check_affordable(self, charge):
-        self.store.check_affordable(charge)
+    def check_affordable(self, *what):
+        self.store.check_affordable(*what)
+
+    def keep_receipt(self, head, *, after):
+        self.store.keep_receipt(head, after=after)
+        self._tell("head", number=head.number)
 
     def keep_head(self, head, *, operator):
         self.store.keep_head(head, operator=operator)
@@ -299,10 +302,6 @@ class ToldStore:
     def mark_answered(self, run_id, number, attempt, broadcast, survivors, floor):
         self.store.mark_answered(run_id, number, attempt, broadcast, survivors, floor)
         self._tell("answered", survivors=sorted(survivors))
-
-    def record_receipt(self, *what):
-        self.store.record_receipt(*what)
-        self._tell("receipt")
 
 
 class PackageStore:
@@ -337,7 +336,6 @@ class PackageStore:
             "answered": lambda: store.mark_answered(
                 *where, 1, what["broadcast"], what["survivors"], what["floor"]
             ),
-            "receipt": lambda: store.record_receipt(*where, what["head"]),
         }
         return pulled(iter_of(calls[call]), store)
 
@@ -447,6 +445,9 @@ class PackageServer:
     def advance(self):
         return pulled(self.server.advance(), server=self.server)
 
+    def settle(self, ledger):
+        return pulled(self.server.settled(SignedHead.decode(ledger)))
+
     def after(self):
         return {
             "phase": self.server.phase,
@@ -498,7 +499,6 @@ class ReferenceStore:
             "answered": lambda: store.mark_answered(
                 *where, what["broadcast"], what["survivors"], what["floor"]
             ),
-            "receipt": lambda: store.record_receipt(*where, what["head"]),
         }
         details = {
             "directory": lambda: {"epoch": what["epoch"], "digest": what["digest"].hex()},
@@ -561,6 +561,9 @@ class ReferenceServer:
 
     def advance(self):
         return answered(self.server.advance())
+
+    def settle(self, ledger):
+        return answered(self.server.settle(ledger))
 
     def after(self):
         return {
@@ -634,7 +637,7 @@ class Parties:
                 self.stores[name].put_back()
                 return [], None
             case "store":
-                binary = {"digest", "terms", "run_id", "broadcast", "head"}
+                binary = {"digest", "terms", "run_id", "broadcast"}
                 what = {
                     key: bytes.fromhex(operation[key]) if key in binary else operation[key]
                     for key in CALLS[operation["call"]]
@@ -651,4 +654,6 @@ class Parties:
                 return party.contribute(update["values"], update["weight"])
             case "advance":
                 return party.advance()
+            case "settle":
+                return party.settle(bytes.fromhex(operation["ledger"]))
         raise ValueError(operation["operation"])

@@ -176,7 +176,8 @@ class Forgetful:
     def observe_directory(self, *_):
         pass
 
-    begin = mark_spent = mark_answered = keep_head = check_affordable = lambda *_, **__: None
+    begin = mark_spent = mark_answered = lambda *_, **__: None
+    keep_head = keep_receipt = check_affordable = lambda *_, **__: None
 
 
 @dataclass
