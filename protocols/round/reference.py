@@ -474,7 +474,7 @@ def threshold_of(plan, n):
 
 
 def losses(rules, n):
-    return math.ceil(rules.dropout * float(n))
+    return math.ceil(rules.dropout * float(n) - 2.0**-20)
 
 
 def quorum_holds(rules, n, t):
