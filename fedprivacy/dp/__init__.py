@@ -7,12 +7,13 @@ from fedprivacy.dp.adaptive import (
     count_share,
     vector_multiplier,
 )
-from fedprivacy.dp.clipping import Clip, NonFinite
+from fedprivacy.dp.clipping import Clip, ClipLayers, NonFinite
 from fedprivacy.dp.noise import DiscreteGaussian, Skellam, event_of
 from fedprivacy.dp.perunit import PerUnit
 
 __all__ = [
     "Clip",
+    "ClipLayers",
     "CountWithin",
     "DiscreteGaussian",
     "GeometricClip",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
-from fedprivacy.vector import BLOCK_VALUES, Repeatable, Update, VectorSpec
+from fedprivacy.vector import BLOCK_VALUES, Repeatable, Update, VectorSpec, check_whole
 
-__all__ = ["Clip", "NonFinite", "squared_norms"]
+__all__ = ["Clip", "ClipLayers", "NonFinite", "squared_norms"]
 
 _LEAST, _MOST = 1e-100, 1e100  # far enough inside float64 that squares near the norm are exact
 
@@ -84,6 +85,73 @@ class Clip:
         factors = (target / norms)[..., None]
         clipped = Repeatable(values.shape, lambda part: values[..., part] / peaks * factors)
         return Update(clipped, update.weight)
+
+    def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class ClipLayers:
+    """Shrink each layer of a vector by itself, so that the whole has L2 norm at most `norm`.
+
+    Layer i is the next `lengths[i]` coordinates, and each is clipped as by `Clip`, to norm /
+    sqrt(layers): a layer with long gradients does not shrink the others. What is not finite in any
+    layer concerns the whole vector.
+    Source: McMahan, Ramage, Talwar, Zhang, "Learning differentially private recurrent language
+    models" (2018), section 2.1, per-layer clipping.
+    """
+
+    norm: float
+    lengths: tuple[int, ...]
+    non_finite: NonFinite = NonFinite.REFUSED
+
+    def __post_init__(self) -> None:
+        if not self.lengths:
+            raise ConfigurationError("ClipLayers.lengths is empty: give each layer's length")
+        for length in self.lengths:
+            check_whole("ClipLayers.lengths", length, 1, 1 << 40)
+        Clip(self.norm, self.non_finite)
+        _ = self._each
+
+    @property
+    def _each(self) -> Clip:
+        """Of one layer; downwards, so that the squares of all add up to no more than the norm's."""
+        share = self.norm / math.sqrt(len(self.lengths)) * (1 - 2.0**-51)
+        return Clip(share, self.non_finite)
+
+    def admit(self, spec: VectorSpec) -> VectorSpec:
+        if sum(self.lengths) != spec.length:
+            raise ConfigurationError(
+                f"ClipLayers.lengths add up to {sum(self.lengths)} where a vector has "
+                f"{spec.length} values: name every layer, in the order of the vector"
+            )
+        after = Clip(self.norm).admit(spec)
+        return dataclasses.replace(after, bound=min(after.bound, self._each.norm))
+
+    def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
+        if self.non_finite is NonFinite.REFUSED:
+            spec.check(update.values)
+            values = np.asarray(update.values)
+        else:
+            spec.check_shape(update.values)
+            values = _zeroed(np.asarray(update.values))
+        ends = list(itertools.accumulate(self.lengths))
+        layers = []
+        for end, length in zip(ends, self.lengths, strict=True):
+            one = dataclasses.replace(spec, length=length)
+            part = Update(values[..., end - length : end], update.weight)
+            layers.append(self._each.encode(part, one, rng=rng).values)
+
+        def columns(part: slice) -> NDArray[Any]:
+            blocks = []
+            for end, length, layer in zip(ends, self.lengths, layers, strict=True):
+                start = end - length
+                low, high = max(part.start, start), min(part.stop, end)
+                if low < high:
+                    blocks.append(layer[..., low - start : high - start])
+            return np.concatenate(blocks, axis=-1)
+
+        return Update(Repeatable(values.shape, columns), update.weight)
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         return values
