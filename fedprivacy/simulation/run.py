@@ -79,6 +79,8 @@ class Simulation:
         self._clip = plan.first_clip
         quorum = plan.quorum(self._cohort)
         self.job.policy.check(plan, threshold=quorum.threshold, cohort=self._cohort)
+        for size in (self._cohort, len(names)):  # of the largest sample, each share is smallest
+            plan.pipeline(self._training.length, size)
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             _make_folder(self.folder)
