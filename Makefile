@@ -1,5 +1,7 @@
 PYTHON ?= python3
 PROTOCOL ?=
+# On every core, each file's tests on one of them; benchmarks are not for company.
+EVERY_CORE := -n auto --dist loadfile -p no:benchmark
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -16,11 +18,11 @@ demo: $(STAMP)
 	@$(BIN)/fedprivacy run examples/hospitals/job.toml $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(EVERY_CORE)
 
 nightly: $(STAMP)
 	@bash .ci/extras
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m "nightly or not nightly"
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(EVERY_CORE) -m "nightly or not nightly"
 
 bench: $(STAMP)
 	@$(BIN)/python -m pytest benchmarks --benchmark-only --results benchmarks/results

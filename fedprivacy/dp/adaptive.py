@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.dp.clipping import Clip, squared_norms
+from fedprivacy.dp.clipping import Clip, NonFinite, squared_norms
 from fedprivacy.dp.perunit import PerUnit
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
@@ -105,16 +105,26 @@ class CountWithin:
 
     def __init__(self, *stages: Stage, ratio: float) -> None:
         _check("CountWithin.ratio", ratio, 1 / _LARGEST_RATIO, _LARGEST_RATIO, "see count_ratio")
-        if not stages or not isinstance(stages[0], Clip):
-            raise ConfigurationError("CountWithin counts by a clip: put Clip first in it")
         object.__setattr__(self, "stages", stages)
         object.__setattr__(self, "ratio", ratio)
+        _ = self._clip
+
+    @property
+    def _clip(self) -> Clip:
+        first = self.stages[0] if self.stages else None
+        if not isinstance(first, Clip):
+            raise ConfigurationError("CountWithin counts by a clip: put Clip first in it")
+        return first
 
     @property
     def norm(self) -> float:
         """The clip by which it is counted."""
-        (first, *_) = self.stages
-        return first.norm if isinstance(first, Clip) else math.inf
+        return self._clip.norm
+
+    @property
+    def non_finite(self) -> NonFinite:
+        """What becomes of a vector that is not finite; as zero, it is still not within."""
+        return self._clip.non_finite
 
     def magnitude(self, spec: VectorSpec) -> int:
         """k, where `spec` enters."""
@@ -144,10 +154,14 @@ class CountWithin:
         )
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        spec.check(update.values)
+        if self.non_finite is NonFinite.ZERO:
+            spec.check_shape(update.values)
+        else:
+            spec.check(update.values)
         given = np.asarray(update.values)
         update = Update(given, update.weight)
-        with np.errstate(over="ignore"):  # an infinite norm is beyond the clip, too
+        # An infinite norm is beyond the clip, and so is none at all.
+        with np.errstate(over="ignore", invalid="ignore"):
             within = np.sqrt(squared_norms(given)) <= self.norm
         k = self.magnitude(spec)
         marks = np.where(within, k, -k).astype(np.int64)[..., None]

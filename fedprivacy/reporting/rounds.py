@@ -34,12 +34,15 @@ def outcomes(record: RunRecord) -> Iterator[RenderableType]:
     """Every round's outcome, and, of a simulation, its accuracy and the difference of its sum."""
     yield titled("How each round ended, and what its sum is over")
     numbers = ["clients", _weighed(record)]
+    adapts = bool(record.plan.adaptive.quantile)
+    if adapts:
+        numbers.append("clip")
     if any(r.budget for r in record.rounds):
         numbers.append("epsilon")
     if record.simulation_only:
         numbers += ["accuracy", "difference"]
     table = titled_table(["round", "outcome"], numbers)
-    add_rows(table, [_row(r) for r in record.rounds])
+    add_rows(table, [_row(r, shows_clip=adapts) for r in record.rounds])
     yield table
     if (earlier := len(record.rounds) - MOST_ROWS) > 0:
         yield Text(f"{counted(earlier, 'earlier round')}: see rounds.jsonl")
@@ -69,13 +72,15 @@ def _weighed(record: RunRecord) -> str:
     return f"{printable(plan.dataset.unit)}s" if counts_units else "weight"
 
 
-def _row(r: RoundRecord) -> list[str]:
+def _row(r: RoundRecord, *, shows_clip: bool) -> list[str]:
     summed = r.outcome == "sum"
     ended = "sum" if summed else _ended(r)
     if len(r.attempts) > 1:
         ended += f", attempt {r.attempts[-1].attempt}"
     clients = str(len(r.attempts[-1].survivors)) if summed else "-"
     row = [str(r.round), ended, clients, str(r.weight) if summed else "-"]
+    if shows_clip:
+        row.append(small(r.clip) if summed else "-")
     if r.budget:
         row.append(upwards(r.budget.epsilon, 3))
     if r.simulation_only:

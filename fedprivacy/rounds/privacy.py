@@ -193,6 +193,8 @@ class PrivacyClaim:
     """Honest shares of noise that are counted; 1 where one party's noise is to suffice."""
     sampled: bool
     """Whether who was drawn is hidden, and counts: from those only who see what is released."""
+    adapts: bool = False
+    """Whether the clip follows a noisy count."""
 
     @classmethod
     def of(cls, plan: Plan, cohort: int, length: int) -> PrivacyClaim | None:
@@ -210,6 +212,7 @@ class PrivacyClaim:
             shares=plan.noise_shares(cohort),
             sampled=plan.sampling.scheme != Sampling.ALL.value
             and release.sample.secrecy is SampleSecrecy.HIDDEN,
+            adapts=bool(plan.adaptive.quantile),
         )
 
     def holds(self) -> tuple[str, ...]:
@@ -233,7 +236,13 @@ class PrivacyClaim:
             "others add comes on top.",
             Trust.CLIENT: "Each client's own noise suffices.",
         }[self.trust]
-        return told, counted
+        if not self.adapts:
+            return told, counted
+        learnt = (
+            f"The clip follows how many {self.unit}s are within it: a count with noise, which that "
+            "epsilon includes."
+        )
+        return told, counted, learnt
 
     def does_not_hold(self) -> tuple[str, ...]:
         """What a reader might think is promised, and is not."""

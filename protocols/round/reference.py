@@ -616,8 +616,8 @@ class Pipeline:
         if weighs:
             reals = [[x * float(weight) for x in unit] for unit in reals]
         for rounded, mark in zip(self.all_rounded(reals, iter(seeds)), marks, strict=True):
-            rounded = [*rounded, mark] if self.mark else rounded
-            total = [a + b for a, b in zip(total, rounded, strict=True)]
+            unit = [*rounded, mark] if self.mark else rounded
+            total = [a + b for a, b in zip(total, unit, strict=True)]
         if self.trust in ("distributed", "client"):
             require(max(map(abs, drawn)) <= self.noise.most, "FAILED")
             total = [a + b for a, b in zip(total, drawn, strict=True)]

@@ -27,6 +27,7 @@ class Quiet(RoundClient):
 
 
 LENGTH = 10_000
+BITS = 7  # fewer would be refused for so many coordinates
 CLIENTS = 10
 SIGMAS = 5.5
 """Of a normal variable; a bound of so many is broken by chance once in 26 million."""
@@ -81,7 +82,7 @@ def assert_variance(squares, count, variance):
 
 def big_house(mechanism, trust="distributed", rounds=20, **plan):
     noise = make_noise(trust, mechanism, noise_multiplier=1.0, epsilon=1e9, rounds=rounds)
-    rules = {"min_clients": 7, "corrupt": 1} | plan
+    rules = {"min_clients": 7, "corrupt": 1, "value_bits": BITS} | plan
     return noisy_house(CLIENTS, noise=noise, length=LENGTH, **rules)
 
 
@@ -91,8 +92,8 @@ def shared_variance(consortium, cohort=CLIENTS):
     pipeline = plan.pipeline(LENGTH, cohort)
     stage = plan.noise_stage(cohort)
     spec = pipeline.specs[-2 if plan.noise.trust.value != "server" else -1]
-    # By hand: sqrt(9 + d/4 + 3 + sqrt(d)/2) is the norm of nine steps, rounded conditionally.
-    norm = math.sqrt(9 + LENGTH / 4 + 3 + math.sqrt(LENGTH) / 2)
+    # By hand: sqrt(c**2 + d/4 + c + sqrt(d)/2) is the norm of c steps, rounded conditionally.
+    norm = math.sqrt(63**2 + LENGTH / 4 + 63 + math.sqrt(LENGTH) / 2)
     assert stage.local_variance(spec) * stage.shares == pytest.approx(norm**2)
     return norm**2, stage.shares
 
@@ -188,7 +189,7 @@ class Drawn(Consortium):
 @pytest.mark.parametrize("trust", ["server", "distributed", "client"])
 def test_cohorts_of_every_size_have_the_noise_of_their_own(trust):
     noise = make_noise(trust, noise_multiplier=1.0, epsilon=1e9, rounds=30, rate=0.6)
-    plan = make_plan(min_clients=4, corrupt=1, noise=noise)
+    plan = make_plan(min_clients=4, corrupt=1, value_bits=BITS, noise=noise)
     sizes, squares, expected, spread = set(), 0.0, 0.0, 0.0
     with Drawn(12, plan=plan, length=LENGTH) as consortium:
         for number in range(1, 11):

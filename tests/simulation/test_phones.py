@@ -381,7 +381,7 @@ def test_a_full_length_of_noisy_sums_beats_the_commoner_class(seed):
         noise = stage.added(spec, rng=fresh.child("noise"))(np.zeros(LENGTH, dtype=np.int64))
         aggregate = pipeline.decode(total, clients=len(sample), added=added)
         aggregate = type(aggregate)(aggregate.sum, plan.update.public_weight)
-        difference = training.step(aggregate, sample, noise / spec.scale)
+        difference = training.step(aggregate, sample, noise / spec.scale, plan.update.clip)
         assert 0 < difference <= pipeline.quantisation_bound(len(sample))
     protected, unprotected = training.accuracies()
     assert protected >= training.population.held_out.majority + POINTS

@@ -36,8 +36,8 @@ dropout = {dropout}
 attempts = {attempts}
 
 [update]
-clip = 3.0          # with three bits, scale 1
-value_bits = 3
+clip = {clip}
+value_bits = {value_bits}
 weights = "{weights}"
 public_weight = {public_weight}
 """
@@ -82,6 +82,7 @@ def make_plan(
     attempts=2,
     weights="summed",
     max_clients_per_unit=1,
+    value_bits=3,
     noise="",
 ):
     """`noise` is the text of the sections for it: `make_noise`."""
@@ -97,6 +98,9 @@ def make_plan(
             degree=degree,
             dropout=dropout,
             attempts=attempts,
+            # So that the scale is one.
+            clip=float(2 ** (value_bits - 1) - 1),
+            value_bits=value_bits,
             weights=weights,
             # Of a sample, as many as are drawn on average, or any other public number.
             public_weight=3 if "poisson" in noise else 0,
@@ -189,6 +193,8 @@ class Consortium:
     stores: dict = field(default_factory=dict)
     store_at: object = None
     """Makes a client's store from its name; by default one in memory."""
+    clip: float | None = None
+    """The norm in force; by default a run's first."""
     head: object = None
     """Makes the signed head of the server's ledger from the round's number."""
 
@@ -237,6 +243,7 @@ class Consortium:
             length=self.length,
             directory=self.directory,
             ledger_head=self.head(number).head if self.head else bytes(32),
+            clip=self.clip,
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
 
