@@ -96,10 +96,10 @@ def test_no_client_is_sent_more_and_one_is_sent_as_much(protocol, adversary, cli
 @pytest.mark.parametrize("trust", ["server", "distributed", "client"])
 def test_noise_and_a_ledgers_head_are_counted(trust):
     """The head's row is counted as the last that a ledger could have: in nine bytes, not one."""
-    plan = make_plan(noise=make_noise(trust))
-    sent, got = passed(plan, 5, 8, head=lambda n: SignedHead.sign(OPERATOR, bytes(16), n, HASH))
-    assert sent == dict.fromkeys(sent, upload_bytes(plan, clients=5, length=8))
-    expected = download_bytes(plan, clients=5, length=8, id_bytes=ID_BYTES)
+    plan = make_plan(value_bits=6, noise=make_noise(trust))
+    sent, got = passed(plan, 5, 1000, head=lambda n: SignedHead.sign(OPERATOR, bytes(16), n, HASH))
+    assert sent == dict.fromkeys(sent, upload_bytes(plan, clients=5, length=1000))
+    expected = download_bytes(plan, clients=5, length=1000, id_bytes=ID_BYTES)
     most = {phase: max(of[phase] for of in got.values()) for phase in expected}
     assert expected | {key: expected[key] - 8 for key in ("keys", "unmasking")} == most
 
