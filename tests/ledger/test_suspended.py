@@ -1,4 +1,4 @@
-"""What a store keeps of a client that left memory: one state an attempt, and of one resumed none."""
+"""What a store keeps of a client that left memory: one state an attempt, resumed once."""
 
 import msgspec
 import pytest
