@@ -124,6 +124,8 @@ def test_a_plan_that_promises_more_is_refused_with_the_remedy():
         degree=0,
         dropout=0.0,
         attempts=2,
+        clip=3.0,
+        value_bits=3,
         weights="summed",
         public_weight=0,
     )
