@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -192,7 +193,9 @@ class OneShotDrive:
                 self.outcome.sent[name, phase] = bodies
             tampered = bodies if self.tamper is None else self.tamper(name, phase, bodies)
             arriving += [(name, body) for body in tampered]
-        for name, body in self.order(arriving) if self.order else arriving:
+        queue = deque(self.order(arriving) if self.order else arriving)
+        while queue:
+            name, body = queue.popleft()
             try:
                 for effect in self.sum.server.receive(name, body):
                     if isinstance(effect, Send):
@@ -200,6 +203,10 @@ class OneShotDrive:
             except PeerError as error:
                 (culprit,) = error.culprits
                 self.outcome.refused.setdefault(culprit, []).append(error.reason)
+            # Members answer in the midst of a phase; what they say later, they say in the next one.
+            if phase == "input":
+                queue += [(name, body) for name, bodies in answers.items() for body in bodies]
+                answers.clear()
         return answers
 
     def _deliver(self, send, said):

@@ -35,6 +35,7 @@ from fedprivacy.secagg.oneshot.messages import (
     InputsClosed,
     KeyShare,
     KeySum,
+    ShareOpened,
     UnopenedShares,
     server_limit,
 )
@@ -125,7 +126,7 @@ class CommitteeMember:
                     limit = server_limit(self._plan, self._parameters)
                     taken = decode(KeyShare | InputsClosed, message, limit=limit)
                     if isinstance(taken, KeyShare):
-                        self._receive_share(taken)
+                        yield from self._receive_share(taken)
                     else:
                         yield from self._tell_unopened(taken)
                 case MemberPhase.TOLD:
@@ -149,7 +150,7 @@ class CommitteeMember:
         self._session = session_id(self._plan, roster.entries)
         self._enter(MemberPhase.ADVERTISED, MemberPhase.HOLDING)
 
-    def _receive_share(self, message: KeyShare) -> None:
+    def _receive_share(self, message: KeyShare) -> Iterator[Effect]:
         who = message.membership
         self._check_client(message)
         self._clients[who.index] = who.client_id
@@ -167,6 +168,7 @@ class CommitteeMember:
         except PeerError:
             # A bad box costs its client a holder, not this member its round.
             return
+        yield Send(SERVER, encode(ShareOpened(who.index)))
 
     def _check_client(self, message: KeyShare) -> None:
         """Nobody is counted who is not of the cohort, enrolled, and has signed this very input."""

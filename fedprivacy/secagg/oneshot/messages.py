@@ -25,6 +25,7 @@ __all__ = [
     "KeyShare",
     "KeySum",
     "SealedInput",
+    "ShareOpened",
     "UnopenedShares",
     "box_bytes",
     "client_limit",
@@ -98,6 +99,12 @@ class KeyShare(Message, frozen=True, tag="key-share"):
     agreement_key: Key
     signature: Signature
     box: Box
+
+
+class ShareOpened(Message, frozen=True, tag="share-opened"):
+    """Member, phase input: the client's share opens for it."""
+
+    client: Index
 
 
 class InputsClosed(Message, frozen=True, tag="inputs-closed"):

@@ -1,12 +1,13 @@
 """The server of one-shot aggregation, as a table of phases.
 
-It passes each client's shares on at once, and adds up the ciphertexts of those whose shares enough
-members can open. It can open nothing by itself.
+It passes each client's shares on at once, and adds a ciphertext as soon as every member can open
+its share; the others wait until it is known whether enough can. It can open nothing by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +53,7 @@ from fedprivacy.secagg.oneshot.messages import (
     KeyShare,
     KeySum,
     SealedInput,
+    ShareOpened,
     UnopenedShares,
     box_bytes,
     client_limit,
@@ -65,12 +67,29 @@ from fedprivacy.wire import decode, encode
 __all__ = ["OneShotServer"]
 
 
+@dataclass(slots=True)
+class _Role:
+    """Clients or members: by name, and who of them is still heard."""
+
+    index: Mapping[str, int]
+    present: set[int]
+
+    @classmethod
+    def of(cls, memberships: Iterable[Membership]) -> _Role:
+        index = {who.client_id: who.index for who in memberships}
+        return cls(index, set(index.values()))
+
+    def names(self, indices: Collection[int]) -> tuple[str, ...]:
+        """In the order in which they stand in the cohort."""
+        return tuple(name for name, i in self.index.items() if i in indices)
+
+
 class _Phase(NamedTuple):
     """A row of the table."""
 
     name: str
-    speakers: Mapping[str, int]
-    """Who is heard: the committee or the clients, by name."""
+    role: _Role
+    """Who is waited for."""
     takes: Any
     take: Callable[[int, Any], Iterator[Effect]]
     close: Callable[[], Iterator[Effect]]
@@ -96,8 +115,7 @@ class OneShotServer:
         self._directory = directory
         self._clients = cohort.memberships()
         self._members = committee.memberships()
-        self._client_index = {m.client_id: m.index for m in self._clients}
-        self._member_index = {m.client_id: m.index for m in self._members}
+        self._as_client, self._as_member = _Role.of(self._clients), _Role.of(self._members)
         self._limit = client_limit(plan, self._parameters)
 
         self._keys: dict[int, CommitteeEntry] = {}
@@ -105,6 +123,10 @@ class OneShotServer:
         self._uploads = Uploads(as_upload(plan, self._parameters), CiphertextDigest)
         self._arrived: dict[int, bytes] = {}
         """Whose input is here whole, with its digest."""
+        self._opened: dict[int, set[int]] = {}
+        """By client, who could open its share."""
+        self._added: set[int] = set()
+        """Whose ciphertext is in the sum."""
         self._unopened: dict[int, frozenset[int]] = {}
         self._survivors: frozenset[int] = frozenset()
         self._signatures: dict[int, bytes] = {}
@@ -112,17 +134,21 @@ class OneShotServer:
 
         self._table = self._build_table()
         self._at = 0
-        self._expected = set(self._member_index.values())
         self._answered: set[int] = set()
 
     def _build_table(self) -> tuple[_Phase, ...]:
-        members, clients = self._member_index, self._client_index
+        clients, members = self._as_client, self._as_member
+        from_clients = MaskedChunk | SealedInput | ShareOpened
         return (
             _Phase("keys", members, CommitteeKey, self._take_key, self._close_keys),
+            _Phase("input", clients, from_clients, self._take_input, self._close_input),
             _Phase(
-                "input", clients, MaskedChunk | SealedInput, self._take_input, self._close_input
+                "opening",
+                members,
+                UnopenedShares | ShareOpened,
+                self._take_unopened,
+                self._close_opening,
             ),
-            _Phase("opening", members, UnopenedShares, self._take_unopened, self._close_opening),
             _Phase(
                 "consistency",
                 members,
@@ -143,45 +169,54 @@ class OneShotServer:
     def waiting_for(self) -> frozenset[str]:
         if self._at >= len(self._table):
             return frozenset()
-        waiting = self._expected - self._answered
-        return frozenset(n for n, i in self._table[self._at].speakers.items() if i in waiting)
+        role = self._table[self._at].role
+        return frozenset(role.names(role.present - self._answered))
 
     def exclude(self, client_id: str) -> None:
-        if self._at < len(self._table):
-            index = self._table[self._at].speakers.get(client_id)
-            if index is not None:
-                self._drop(index)
+        for role in (self._as_client, self._as_member):
+            self._drop(role, client_id)
 
-    def _drop(self, index: int) -> None:
-        self._expected.discard(index)
-        self._answered.discard(index)
-        if self.phase == "input" and index not in self._arrived:
+    def _drop(self, role: _Role, name: str) -> None:
+        index = role.index.get(name)
+        if index is None or self._at >= len(self._table):
+            return
+        role.present.discard(index)
+        if role is self._table[self._at].role:
+            self._answered.discard(index)
+        if role is self._as_client and index not in self._arrived:
             self._uploads.drop(index)
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
-        if sender not in self._client_index and sender not in self._member_index:
+        known = [r for r in (self._as_client, self._as_member) if sender in r.index]
+        if not known:
             raise PeerError(Reason.UNKNOWN_SENDER, "not of this round", (sender,))
         if self._at >= len(self._table):
             raise PeerError(Reason.LATE, "the round is over", (sender,))
         row = self._table[self._at]
-        index = row.speakers.get(sender)
-        if index is None:
-            raise PeerError(Reason.LATE, f"not asked in phase {row.name}", (sender,))
-        if index not in self._expected:
-            raise PeerError(Reason.LATE, "this sender is out of the round", (sender,))
+        role = row.role if row.role in known else known[0]
         try:
-            return iter(tuple(self._take(row, index, message)))
+            taken = decode(row.takes, message, limit=self._limit)
+            if isinstance(taken, ShareOpened):
+                role = self._as_member
+            return iter(tuple(self._take(row, role, sender, taken)))
         except PeerError as error:
             # An input that is here whole stays; its sender is heard no more.
-            self._drop(index)
+            self._drop(role, sender)
             raise error.blame(sender) from None
         except RoundAborted as error:
             return self._abort(error)
 
-    def _take(self, row: _Phase, index: int, message: bytes) -> Iterator[Effect]:
+    def _take(self, row: _Phase, role: _Role, sender: str, message: Any) -> Iterator[Effect]:
+        index = role.index.get(sender)
+        if index is None or index not in role.present:
+            raise PeerError(Reason.LATE, f"not heard in phase {row.name}")
+        if isinstance(message, ShareOpened):
+            return self._take_opened(index, message)
+        if role is not row.role:
+            raise PeerError(Reason.LATE, f"not asked in phase {row.name}")
         if index in self._answered:
             raise PeerError(Reason.DUPLICATE, f"phase {row.name} is already answered")
-        return row.take(index, decode(row.takes, message, limit=self._limit))
+        return row.take(index, message)
 
     def advance(self) -> Iterator[Effect]:
         if self._at >= len(self._table):
@@ -192,7 +227,9 @@ class OneShotServer:
             detail = f"{present} answered phase {row.name}, {least} are needed"
             yield from self._abort(RoundAborted(Reason.TOO_FEW, detail))
             return
-        yield Persist(Mark.PHASE, row.name, self._names(row, self._answered))
+        yield Persist(Mark.PHASE, row.name, row.role.names(self._answered))
+        if row.role is self._as_member:
+            self._as_member.present &= self._answered
         try:
             yield from row.close()
         except RoundAborted as error:
@@ -204,13 +241,12 @@ class OneShotServer:
             return len(self._arrived), self._plan.floor
         return len(self._answered), self._rules.threshold
 
-    def _next_phase(self, expected: set[int]) -> None:
+    def _next_phase(self) -> None:
         self._at += 1
-        self._expected, self._answered = expected, set()
+        self._answered = set()
 
     def _abort(self, error: RoundAborted) -> Iterator[Effect]:
         self._at = len(self._table)
-        self._expected, self._answered = set(), set()
         self._uploads.clear()
         yield Aborted(error)
 
@@ -226,11 +262,12 @@ class OneShotServer:
         return iter(())
 
     def _close_keys(self) -> Iterator[Effect]:
-        self._keys = {i: entry for i, entry in sorted(self._keys.items()) if i in self._answered}
+        present = self._as_member.present
+        self._keys = {i: entry for i, entry in sorted(self._keys.items()) if i in present}
         entries = tuple(self._keys.values())
         self._session = session_id(self._plan, entries)
         roster = encode(CommitteeRoster(entries))
-        self._next_phase(set(self._client_index.values()))
+        self._next_phase()
         for who in (*(entry.membership for entry in entries), *self._clients):
             yield Send(who.client_id, roster)
 
@@ -244,6 +281,7 @@ class OneShotServer:
         self._check_input(who, message)
         self._uploads.check(index, message.ciphertext)
         self._arrived[index] = message.ciphertext
+        self._opened[index] = set()
         self._answered.add(index)
         return self._pass_on(who, message)
 
@@ -268,14 +306,28 @@ class OneShotServer:
             share = KeyShare(who, message.ciphertext, message.agreement_key, message.signature, box)
             yield Send(entry.membership.client_id, encode(share))
 
+    def _take_opened(self, member: int, message: ShareOpened) -> Iterator[Effect]:
+        """A ciphertext is added, and erased, as soon as every member can open its share."""
+        client = message.client
+        if client not in self._arrived or member in self._opened[client]:
+            raise PeerError(Reason.UNEXPECTED, "no word on this client's share is due")
+        self._opened[client].add(member)
+        if self._opened[client] >= self._as_member.present and client not in self._added:
+            self._add(client)
+        return iter(())
+
+    def _add(self, client: int) -> None:
+        self._uploads.fold(client, self._arrived[client])
+        self._added.add(client)
+
     def _close_input(self) -> Iterator[Effect]:
-        for index in self._client_index.values():
+        for index in self._as_client.index.values():
             if index not in self._arrived:
                 self._uploads.drop(index)
-        self._next_phase(set(self._keys))
+        self._next_phase()
         closed = encode(InputsClosed(tuple(sorted(self._arrived))))
-        for entry in self._keys.values():
-            yield Send(entry.membership.client_id, closed)
+        for i in sorted(self._as_member.present):
+            yield Send(self._members[i].client_id, closed)
 
     # ------------------------------------------------------------------ opening
 
@@ -284,28 +336,32 @@ class OneShotServer:
         unopened = frozenset(message.clients)
         if not unopened <= set(self._arrived):
             raise PeerError(Reason.UNKNOWN_DEALER, "a complaint about someone who dealt nothing")
+        if any(index in self._opened[client] for client in unopened):
+            raise PeerError(Reason.SHARE_MISSING, "a complaint about a share that was opened")
         self._unopened[index] = unopened
         self._answered.add(index)
         return iter(())
 
     def _close_opening(self) -> Iterator[Effect]:
-        told = {i: self._unopened[i] for i in self._answered}
+        present = self._as_member.present
         opening = choose_opening(
             frozenset(self._arrived),
-            told,
+            {i: self._unopened[i] for i in present},
             threshold=self._rules.threshold,
             corrupt=self._rules.corrupt,
         )
-        if opening is None or len(opening.survivors) < self._plan.floor:
-            detail = f"fewer than {self._plan.floor} inputs open for enough of {len(told)} members"
-            raise RoundAborted(Reason.SHARE_UNOPENED, detail)
+        if len(opening.survivors) < self._plan.floor:
+            detail = f"fewer than {self._plan.floor} inputs open for enough of {len(present)}"
+            raise RoundAborted(Reason.SHARE_UNOPENED, f"{detail} members")
         self._survivors = opening.survivors
-        for i in sorted(self._survivors):
-            self._uploads.fold(i, self._arrived[i])
+        self._as_member.present = set(opening.members)
+        # Nobody complains about a client whose share all could open: those in the sum survive.
+        for client in sorted(self._survivors - self._added):
+            self._add(client)
         self._uploads.clear()
-        self._next_phase(set(opening.members))
+        self._next_phase()
         survivors = encode(SurvivorSet(tuple(sorted(self._survivors))))
-        for i in sorted(self._expected):
+        for i in sorted(self._as_member.present):
             yield Send(self._members[i].client_id, survivors)
 
     # ------------------------------------------------------------------ consistency
@@ -320,14 +376,14 @@ class OneShotServer:
         return iter(())
 
     def _close_consistency(self) -> Iterator[Effect]:
-        self._next_phase(set(self._answered))
+        self._next_phase()
         names = tuple(self._clients[i].client_id for i in sorted(self._survivors))
         yield Persist(Mark.UNMASKING, "unmasking", names)
         signatures = tuple(
-            SurvivorSignature(i, self._signatures[i]) for i in sorted(self._expected)
+            SurvivorSignature(i, self._signatures[i]) for i in sorted(self._as_member.present)
         )
         request = encode(UnmaskRequest(signatures))
-        for i in sorted(self._expected):
+        for i in sorted(self._as_member.present):
             yield Send(self._members[i].client_id, request)
 
     # ------------------------------------------------------------------ opening the sum
@@ -340,7 +396,7 @@ class OneShotServer:
     def _close_answers(self) -> Iterator[Effect]:
         survivors = sorted(self._survivors)
         key = recover_key(
-            {i: self._answers[i] for i in self._answered},
+            {i: self._answers[i] for i in self._as_member.present},
             self._parameters,
             threshold=self._rules.threshold,
             clients=len(survivors),
@@ -354,14 +410,8 @@ class OneShotServer:
             len(survivors),
         )
         key[:] = 0
-        self._next_phase(set())
+        self._next_phase()
         yield Done(total, tuple(self._clients[i].client_id for i in survivors))
-
-    # ------------------------------------------------------------------ helpers
-
-    @staticmethod
-    def _names(row: _Phase, indices: set[int]) -> tuple[str, ...]:
-        return tuple(n for n, i in sorted(row.speakers.items(), key=lambda s: s[1]) if i in indices)
 
     def __repr__(self) -> str:
         return f"OneShotServer({self.phase})"

@@ -22,16 +22,14 @@ def choose_opening(
     *,
     threshold: int,
     corrupt: int,
-) -> Opening | None:
+) -> Opening:
     """The sum to ask for; `unopened` are the clients that each member complains about.
 
     A client that more members complain about than may be corrupt is left out: one of them is
     honest. Others are left out, those with most complaints first, until t members have none and no
-    more than may be corrupt still complain. None where there are not t members.
+    more than may be corrupt still complain; at least t members there must be.
     """
     survivors = clients
-    if len(unopened) < threshold:
-        return None
     while True:
         members = frozenset(m for m, bad in unopened.items() if survivors.isdisjoint(bad))
         complaints = Counter(i for bad in unopened.values() for i in bad if i in survivors)
