@@ -205,7 +205,9 @@ class OneShotDrive:
                 self.outcome.refused.setdefault(culprit, []).append(error.reason)
             # Members answer in the midst of a phase; what they say later, they say in the next one.
             if phase == "input":
-                queue += [(name, body) for name, bodies in answers.items() for body in bodies]
+                for member, bodies in answers.items():
+                    told = self.tamper(member, phase, bodies) if self.tamper else bodies
+                    queue += [(member, body) for body in told]
                 answers.clear()
         return answers
 
