@@ -206,6 +206,7 @@ class OneShotDrive:
             # Members answer in the midst of a phase; what they say later, they say in the next one.
             if phase == "input":
                 for member, bodies in answers.items():
+                    self.outcome.sent.setdefault((member, phase), []).extend(bodies)
                     told = self.tamper(member, phase, bodies) if self.tamper else bodies
                     queue += [(member, body) for body in told]
                 answers.clear()

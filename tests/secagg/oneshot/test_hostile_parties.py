@@ -269,7 +269,7 @@ def test_values_of_a_liar_beyond_what_all_present_may_reach_end_the_round(monkey
     def join(self, values):
         if values.max() <= self.bound:
             return honest(self, values)
-        beyond = 3 * 200 * self.base ** (self.count - 1)
+        beyond = 2 * 200 * self.base ** (self.count - 1)
         return honest(self, np.zeros_like(values)) + np.uint64(beyond)
 
     monkeypatch.setattr(Slots, "join", join)

@@ -22,7 +22,7 @@ def test_whatever_is_chosen_holds_every_sum_and_its_noise(clients, bound, length
     most = 54 if degree == 2048 else 62
     one_slot = (2 * clients * bound + 1) * 3 * sum_tail(clients, -(-length // degree) * degree, 40)
     if one_slot > 1 << most:
-        with pytest.raises(ConfigurationError, match="lower update.value_bits"):
+        with pytest.raises(ConfigurationError, match=r"lower update\.value_bits"):
             choose_parameters(clients, bound, length, degree=degree)
         return
     p = choose_parameters(clients, bound, length, degree=degree)
