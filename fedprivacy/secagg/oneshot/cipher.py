@@ -19,7 +19,14 @@ from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.oneshot.parameters import OneShotParameters
 from fedprivacy.secagg.uploads import CHUNK_VALUES
 
-__all__ = ["Encryption", "OpenedSum", "key_of_elements", "key_to_elements", "open_sum"]
+__all__ = [
+    "Encryption",
+    "OpenedSum",
+    "key_of_elements",
+    "key_to_elements",
+    "open_sum",
+    "values_per_chunk",
+]
 
 _Words = NDArray[np.uint64]
 

@@ -97,6 +97,7 @@ class CommitteeMember:
         self._roster: dict[int, CommitteeEntry] = {}
         self._clients: dict[int, str] = {}
         """Whose shares came, opened or not."""
+        self._names: set[str] = set()
         self._held: dict[int, HeldShare] = {}
         self._survivors: tuple[int, ...] = ()
 
@@ -154,6 +155,7 @@ class CommitteeMember:
         who = message.membership
         self._check_client(message)
         self._clients[who.index] = who.client_id
+        self._names.add(who.client_id)
         pair = self._pair
         if pair is None:
             raise PeerError(Reason.UNEXPECTED, "this member's key is erased")
@@ -176,7 +178,7 @@ class CommitteeMember:
         if not who.proves(self._plan.cohort_root, self._plan.cohort_size):
             detail = f"{who.client_id} is not proven to be in the committed cohort"
             raise PeerError(Reason.COHORT_PROOF, detail)
-        if who.index in self._clients or who.client_id in self._clients.values():
+        if who.index in self._clients or who.client_id in self._names:
             raise PeerError(Reason.DUPLICATE_MEMBER, f"{who.client_id} is shown twice")
         identity = self._directory.key_of(who.client_id)
         if identity is None:
