@@ -124,6 +124,8 @@ class OneShotOutcome:
     """How a run ended, and who was refused on the way."""
 
     done: Done | None = None
+    source: object = None
+    """The sum as the server gave it; in `done` it is an array."""
     error: Exception | None = None
     phase: str = ""
     refused: dict[str, list[Reason]] = field(default_factory=dict)
@@ -166,6 +168,7 @@ class OneShotDrive:
             for effect in self.sum.server.advance():
                 match effect:
                     case Done():
+                        self.outcome.source = effect.total
                         total = np.asarray(effect.total)
                         self.outcome.done = dataclasses.replace(effect, total=total)
                     case Aborted():

@@ -112,6 +112,9 @@ class OneShotServer:
         self._rules = committee_of(plan)
         if (committee.root, len(committee.members)) != (self._rules.root, self._rules.size):
             raise ConfigurationError("the committee is not the one that the plan commits to")
+        if (cohort.root, len(cohort.members)) != (plan.cohort_root, plan.cohort_size):
+            # One client more, and sums could run over.
+            raise ConfigurationError("the cohort is not the one that the plan commits to")
         self._directory = directory
         self._clients = cohort.memberships()
         self._members = committee.memberships()
@@ -302,9 +305,12 @@ class OneShotServer:
             raise PeerError(Reason.KEY_SIGNATURE, "the input is not signed for this session")
 
     def _pass_on(self, who: Membership, message: SealedInput) -> Iterator[Effect]:
-        for entry, box in zip(self._keys.values(), message.boxes, strict=True):
-            share = KeyShare(who, message.ciphertext, message.agreement_key, message.signature, box)
-            yield Send(entry.membership.client_id, encode(share))
+        for (i, entry), box in zip(self._keys.items(), message.boxes, strict=True):
+            if i in self._as_member.present:
+                share = KeyShare(
+                    who, message.ciphertext, message.agreement_key, message.signature, box
+                )
+                yield Send(entry.membership.client_id, encode(share))
 
     def _take_opened(self, member: int, message: ShareOpened) -> Iterator[Effect]:
         """A ciphertext is added, and erased, as soon as every member can open its share."""
