@@ -10,10 +10,10 @@ Why the rounding is right. Let u = 2**-53, M = N/2, and all norms be of the fold
 
 - A product of complex numbers has a relative error of at most sqrt(5) u (Brent, Percival and
   Zimmermann, Math. Comp. 76, 2007), a sum of u, a root of unity here of at most 4.7 u (of the
-  twist) and 2 u (inside the transform). A level of a radix-2 transform is unitary but for a factor, so it adds at
-  most (sqrt(5) + 2 + 1) u < 7 u to the relative error in the 2-norm (Higham, "Accuracy and
-  Stability of Numerical Algorithms", 2nd edition, theorem 24.2, gives 6.7 u); levels that are done
-  two or three at a time do no more operations. log2(M) levels and the twist:
+  twist) and 2 u (inside the transform). A level of a radix-2 transform is unitary but for a factor,
+  so it adds at most (sqrt(5) + 2 + 1) u < 7 u to the relative error in the 2-norm (Higham,
+  "Accuracy and Stability of Numerical Algorithms", 2nd edition, theorem 24.2, gives 6.7 u); levels
+  that are done two or three at a time do no more operations. log2(M) levels and the twist:
   epsilon = 7 log2(N) u. The way back has the same, scaled by a power of two.
 - Let X and Y be the transforms of a limb x of one factor and a limb y of the other:
   |X| = sqrt(M) |x|, and max |Y| <= sqrt(M) |y|. The errors of X and of Y move the product, divided

@@ -149,3 +149,16 @@ def test_a_client_says_one_thing_after_the_committee_is_known():
     """One exchange: everything that leaves a client leaves it in the phase input."""
     outcome = OneShotDrive(OneShotSum()).run()
     assert {phase for name, phase in outcome.sent if name[0] == "c"} == {"input"}
+
+
+@pytest.mark.nightly
+def test_a_hundred_clients_and_seven_of_ten_members():
+    case = OneShotSum(
+        clients=100, members=10, threshold=7, corrupt_members=3, length=200_000, bound=32767
+    )
+    lost = {f"c{i:03}": "input" for i in range(0, 100, 7)}
+    lost |= {"m01": "opening", "m05": "consistency", "m08": "unmasking"}
+    outcome = OneShotDrive(case, lost, partial=dict.fromkeys(lost, 1)).run()
+    survivors = tuple(n for n in case.names if n not in lost)
+    assert outcome.done.survivors == survivors
+    assert np.array_equal(outcome.done.total, sum(case.vectors[n] for n in survivors))
