@@ -143,6 +143,7 @@ class OneShotDrive:
     `lost` are the phases from which on a party says nothing more; `partial` how many messages of an
     upload that it does not finish leave it all the same. `tamper(sender, phase, bodies)` gives what
     arrives at the server, `relay(recipient, phase, body)` the messages that arrive from it.
+    `commit(name, effect)` stands for a party's store, and may raise.
     """
 
     sum: OneShotSum
@@ -151,6 +152,7 @@ class OneShotDrive:
     tamper: object = None
     relay: object = None
     order: object = None
+    commit: object = None
 
     def __post_init__(self):
         self.outcome = OneShotOutcome()
@@ -228,6 +230,8 @@ class OneShotDrive:
                     if isinstance(effect, Send):
                         said.setdefault(name, []).append(effect.message)
                     elif isinstance(effect, Persist):
+                        if self.commit is not None:
+                            self.commit(name, effect)
                         self.outcome.persisted.append((name, effect))
             except FedPrivacyError as error:
                 self.outcome.failed.setdefault(name, error)
