@@ -196,7 +196,9 @@ class OneShotServer:
         if self._at >= len(self._table):
             raise PeerError(Reason.LATE, "the round is over", (sender,))
         row = self._table[self._at]
-        role = row.role if row.role in known else known[0]
+        if row.role not in known and self._as_member not in known:
+            raise PeerError(Reason.LATE, f"not heard in phase {row.name}", (sender,))
+        role = row.role if row.role in known else self._as_member
         try:
             taken = decode(row.takes, message, limit=self._limit)
             if isinstance(taken, ShareOpened):
@@ -271,8 +273,9 @@ class OneShotServer:
         self._session = session_id(self._plan, entries)
         roster = encode(CommitteeRoster(entries))
         self._next_phase()
-        for who in (*(entry.membership for entry in entries), *self._clients):
-            yield Send(who.client_id, roster)
+        clients = self._as_client.names(self._as_client.present)
+        for name in (*self._as_member.names(present), *clients):
+            yield Send(name, roster)
 
     # ------------------------------------------------------------------ input
 

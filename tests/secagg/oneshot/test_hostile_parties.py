@@ -128,6 +128,33 @@ def test_who_is_late_or_unknown_is_refused():
         assert caught.value.reason is reason
 
 
+def test_an_input_that_comes_after_the_deadline_is_late():
+    late = OneShotDrive(OneShotSum()).run().sent["c001", "input"]
+    case, heard = OneShotSum(), []
+
+    def tamper(name, phase, bodies):
+        if (name, phase) == ("m00", "opening"):
+            for body in late:
+                with pytest.raises(PeerError) as caught:
+                    list(case.server.receive("c001", body))
+                heard.append(caught.value.reason)
+        return bodies
+
+    outcome = OneShotDrive(case, lost={"c001": "input"}, tamper=tamper).run()
+    assert heard == [Reason.LATE] * 2
+    exact(case, outcome, ["c000", "c002", "c003"])
+
+
+def test_who_is_excluded_is_not_shown_the_committee_nor_waited_for():
+    case = OneShotSum()
+    case.server.exclude("c002")
+    outcome = OneShotDrive(case).run()
+    exact(case, outcome, ["c000", "c001", "c003"])
+    assert not outcome.refused
+    assert outcome.persisted
+    assert "c002" not in {name for name, _ in outcome.persisted}
+
+
 def test_a_client_beyond_its_bound_sends_no_vector_and_is_not_quoted():
     case = OneShotSum(bound=100)
     case.vectors["c001"] = np.array([100] * 9 + [12345])
