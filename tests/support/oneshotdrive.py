@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ from fedprivacy.secagg import (
     SumPlan,
 )
 from fedprivacy.secagg.oneshot import OneShot
+from fedprivacy.secagg.oneshot.messages import CommitteeRoster
+from fedprivacy.wire import encode
 
 PHASES = ("keys", "input", "opening", "consistency", "unmasking")
 
@@ -36,6 +39,25 @@ def enrolled(clients, members):
     authority = SigningKey.from_seed(rng.bytes(32))
     keys = [(name, identity.key.public) for name, identity in identities.items()]
     return identities, Directory.sign(1, keys, authority)
+
+
+class Both:
+    """A client that is a member: of the two rosters, the first is the member's."""
+
+    def __init__(self, client, member):
+        self.client, self.member = client, member
+        self.rosters = 0
+        self.contribute = client.contribute
+
+    def start(self):
+        return itertools.chain(self.member.start(), self.client.start())
+
+    def receive(self, sender, message):
+        self.rosters += message[1:].startswith(encode(CommitteeRoster(()))[1:-1])
+        if self.rosters == 2:
+            self.rosters += 1
+            return self.client.receive(sender, message)
+        return self.member.receive(sender, message)
 
 
 @dataclass
@@ -55,11 +77,15 @@ class OneShotSum:
     seed: object = 1
     round_id: bytes = b"r" * 32
     vectors: dict = None
+    joint: bool = False
+    """Whether the first clients are the committee."""
 
     def __post_init__(self):
         self.identities, self.directory = enrolled(self.clients, self.members)
         self.names = tuple(n for n in self.identities if n[0] == "c")
         self.committee_names = tuple(n for n in self.identities if n[0] == "m")
+        if self.joint:
+            self.committee_names = self.names[: self.members]
         rng = InsecureTestRng(repr(self.seed).encode())
         self.cohort = Cohort.of(self.names, rng=rng.child("cohort"))
         self.committee = Cohort.of(self.committee_names, rng=rng.child("committee"))
@@ -91,7 +117,9 @@ class OneShotSum:
             self.plan, self.cohort, self.directory, rng=rng, committee=self.committee
         )
         self.parties = {n: self.client(n) for n in self.names}
-        self.parties |= {n: self.member(n) for n in self.committee_names}
+        for name in self.committee_names:
+            member = self.member(name)
+            self.parties[name] = Both(self.parties[name], member) if self.joint else member
 
     def client(self, name, rand=None):
         """A fresh client with this name's randomness."""
@@ -111,7 +139,7 @@ class OneShotSum:
             identity=self.identities[name],
             directory=self.directory,
             floor=self.floors.get(name, self.floor),
-            rand=self.rng.child(name).bytes(OneShot.member_rand_bytes),
+            rand=self.rng.child(f"{name} as member").bytes(OneShot.member_rand_bytes),
         )
 
     def exact(self, survivors):

@@ -39,7 +39,7 @@ def test_neither_texts_nor_messages_show_a_secret(monkeypatch):
         rand = case.rng.child(name).bytes(OneShot.rand_bytes)
         secrets |= {f"{name} {at}": rand[at : at + 32] for at in range(0, len(rand), 32)}
     for name in case.committee_names:
-        secrets[name] = case.rng.child(name).bytes(OneShot.member_rand_bytes)
+        secrets[name] = case.rng.child(f"{name} as member").bytes(OneShot.member_rand_bytes)
     outcome = OneShotDrive(case).run()
     hear(case.server, *case.parties.values(), case.plan, outcome.done, outcome.source)
     hear(*case.parties["m00"].__dict__.values(), *case.parties["c000"].__dict__.values())

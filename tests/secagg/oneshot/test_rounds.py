@@ -22,6 +22,26 @@ def test_the_sum_of_everyone_is_exact():
     assert not outcome.failed
 
 
+def test_clients_may_be_the_committee():
+    case = OneShotSum(clients=4, members=3, threshold=2, joint=True)
+    outcome = OneShotDrive(case).run()
+    assert outcome.done.total.tolist() == case.exact(case.names).tolist()
+    assert not outcome.refused
+    assert not outcome.failed
+
+
+def test_a_member_whose_input_was_refused_still_opens_the_sum():
+    case = OneShotSum(clients=4, members=3, threshold=3, joint=True)
+
+    def spoil(name, phase, bodies):
+        return [b"\xc1"] if (name, phase) == ("c001", "input") and len(bodies) > 1 else bodies
+
+    outcome = OneShotDrive(case, tamper=spoil).run()
+    assert outcome.refused == {"c001": [Reason.MALFORMED]}
+    assert outcome.done.survivors == ("c000", "c002", "c003")
+    assert outcome.done.total.tolist() == case.exact(outcome.done.survivors).tolist()
+
+
 @settings(max_examples=15)
 @given(
     clients=st.integers(2, 6),
