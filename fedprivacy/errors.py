@@ -156,6 +156,10 @@ class Reason(enum.Enum):
     """A party ended for a reason of its own: a client does not tell it, a server's disk is full."""
     SUM_RANGE = 83
     """The sum is out of the range that honest clients can reach."""
+    SHARES_DISAGREE = 84
+    """More of a committee's answers are wrong than can be told from the right ones."""
+    NOISE_RANGE = 85
+    """The recovered key leaves more noise on the sum than honest clients put there."""
 
 
 class FedPrivacyError(Exception):

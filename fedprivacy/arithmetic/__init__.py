@@ -1,5 +1,12 @@
-"""Pure functions on arrays: residues, bit packing, secret sharing, the Hadamard transform."""
+"""Pure functions on arrays: residues, bit packing, secret sharing, lattice rings, Hadamard."""
 
+from fedprivacy.arithmetic.binomial import (
+    BINOMIAL_BOUND,
+    BINOMIAL_VARIANCE,
+    centred_binomial,
+    sum_tail,
+)
+from fedprivacy.arithmetic.correction import Corrected, correct_shares
 from fedprivacy.arithmetic.hadamard import hadamard_inflation, walsh_hadamard
 from fedprivacy.arithmetic.packed_sum import PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
@@ -11,24 +18,35 @@ from fedprivacy.arithmetic.residues import (
     to_residues,
     word_dtype,
 )
+from fedprivacy.arithmetic.ring import FixedFactor
 from fedprivacy.arithmetic.shamir import (
     PRIME,
     combine,
     lagrange_at_zero,
     limbs_of,
+    parity_check,
     reconstruct,
     secret_from_limbs,
     share_from_bytes,
     share_to_bytes,
     split,
+    split_elements,
 )
+from fedprivacy.arithmetic.slots import Slots
 
 __all__ = [
+    "BINOMIAL_BOUND",
+    "BINOMIAL_VARIANCE",
     "MAX_BITS",
     "PRIME",
+    "Corrected",
+    "FixedFactor",
     "PackedSum",
     "Residues",
+    "Slots",
+    "centred_binomial",
     "combine",
+    "correct_shares",
     "from_residues",
     "hadamard_inflation",
     "lagrange_at_zero",
@@ -36,11 +54,14 @@ __all__ = [
     "modulus_bits",
     "pack",
     "packed_size",
+    "parity_check",
     "reconstruct",
     "secret_from_limbs",
     "share_from_bytes",
     "share_to_bytes",
     "split",
+    "split_elements",
+    "sum_tail",
     "to_residues",
     "unpack",
     "walsh_hadamard",

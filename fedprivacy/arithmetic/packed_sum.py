@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.arithmetic.packing import WHOLE, packed_size, unpack
+from fedprivacy.arithmetic.packing import WHOLE, pack, packed_size, unpack
 from fedprivacy.arithmetic.residues import check_bits, from_residues, word_dtype
 
 __all__ = ["RUN_VALUES", "PackedSum"]
@@ -53,6 +53,14 @@ class PackedSum:
             lanes += more.view(lanes.dtype)
             return
         self._lanes.add(total, more)
+
+    def replace(self, start: int, residues: NDArray[np.unsignedinteger[Any]]) -> None:
+        """Put other sums in [0, 2**bits) in the place of those from `start` on.
+
+        From a multiple of `RUN_VALUES` to another, or to the end.
+        """
+        packed = np.frombuffer(pack(residues, self.bits), dtype=np.uint8)
+        self._bytes(start, start + len(residues))[:] = packed
 
     def packed(self, part: slice) -> bytes:
         """The packed sums of a slice from a multiple of `RUN_VALUES` to another, or to the end."""

@@ -22,11 +22,13 @@ __all__ = [
     "combine",
     "lagrange_at_zero",
     "limbs_of",
+    "parity_check",
     "reconstruct",
     "secret_from_limbs",
     "share_from_bytes",
     "share_to_bytes",
     "split",
+    "split_elements",
 ]
 
 PRIME = (1 << 31) + 11
@@ -65,15 +67,22 @@ def split(
     distinct, in [1, `PRIME`). Coefficients are drawn from the stream by degree: those of x for all
     limbs of all secrets in order, then those of x**2, and so on.
     """
+    limbs = np.array([limb for secret in secrets for limb in _to_limbs(secret)], dtype=np.uint64)
+    shares = split_elements(limbs, threshold, points, stream=stream)
+    ends = np.cumsum([limbs_of(len(secret)) for secret in secrets])
+    return np.split(shares, ends[:-1], axis=1)
+
+
+def split_elements(
+    elements: NDArray[np.uint64], threshold: int, points: NDArray[np.uint64], *, stream: Keystream
+) -> NDArray[np.uint64]:
+    """Shares of `(count,)` field elements, `(len(points), count)`, drawn as `split` does."""
     _check_points(points)
     if not 1 <= threshold <= len(points):
         raise ValueError(f"a threshold of {threshold} is outside [1, {len(points)}]")
-    limbs = np.array([limb for secret in secrets for limb in _to_limbs(secret)], dtype=np.uint64)
-    count = (threshold - 1) * len(limbs)
-    coefficients = uniform_below(PRIME, count, stream).reshape(threshold - 1, len(limbs))
-    shares = _evaluate(np.vstack([limbs, coefficients]), points)
-    ends = np.cumsum([limbs_of(len(secret)) for secret in secrets])
-    return np.split(shares, ends[:-1], axis=1)
+    drawn = uniform_below(PRIME, (threshold - 1) * len(elements), stream)
+    coefficients = drawn.reshape(threshold - 1, len(elements))
+    return _evaluate(np.vstack([elements, coefficients]), points)
 
 
 def _evaluate(coefficients: NDArray[np.uint64], points: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -119,13 +128,35 @@ def _inverse(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return result
 
 
+def parity_check(points: NDArray[np.uint64], threshold: int) -> NDArray[np.uint64]:
+    """`(r - t, r)` weights under which the values at r points of every polynomial of degree below t
+    add up to zero, mod p.
+
+    Source: MacWilliams and Sloane, "The Theory of Error-Correcting Codes", chapter 10, section 8:
+    the dual of a generalised Reed-Solomon code.
+    """
+    _check_points(points)
+    differences = (points[:, None] + _P - points) % _P
+    np.fill_diagonal(differences, 1)
+    below = np.ones_like(points)
+    for column in differences.T:
+        below = below * column % _P
+    row = _inverse(below)
+    rows = np.empty((max(len(points) - threshold, 0), len(points)), dtype=np.uint64)
+    for at in range(len(rows)):
+        rows[at] = row
+        row = row * points % _P
+    return rows
+
+
 def combine(basis: NDArray[np.uint64], shares: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The value at zero: `(t,)` weights and `(..., t, limbs)` shares give `(..., limbs)`, mod p.
 
-    Raises `ValueError` for more than 2**16 shares.
+    `(m, t)` weights give m such sums of `(t, limbs)` shares. Raises `ValueError` for more than
+    2**16 shares.
     """
-    if len(basis) > _MOST_SHARES:
-        raise ValueError(f"{len(basis)} shares where at most {_MOST_SHARES} are combined")
+    if basis.shape[-1] > _MOST_SHARES:
+        raise ValueError(f"{basis.shape[-1]} shares where at most {_MOST_SHARES} are combined")
     # Halves of the shares keep every sum below 2**16 * 2**31 * 2**16 = 2**63 (and a little).
     half = np.uint64(16)
     low = np.matmul(basis, shares & np.uint64(0xFFFF))

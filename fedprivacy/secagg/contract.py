@@ -32,6 +32,9 @@ __all__ = [
     "Aborted",
     "Adversary",
     "ClientParty",
+    "CommitteeParty",
+    "CommitteePlan",
+    "CommitteeProtocol",
     "Done",
     "Effect",
     "Mark",
@@ -132,6 +135,20 @@ Effect = Persist | Send | SendChunk | Done | Aborted
 
 
 @dataclass(frozen=True, slots=True)
+class CommitteePlan:
+    """The committee that a protocol opens its sums with, where it has one; all of it is public."""
+
+    root: bytes
+    """Of its members, committed to like a cohort."""
+    size: int
+    """k: members in the committed committee."""
+    threshold: int
+    """t: how many of them it takes to open a sum."""
+    corrupt: int
+    """c: how many of them may collude with the server."""
+
+
+@dataclass(frozen=True, slots=True)
 class SumPlan:
     """What every party of one attempt at one sum agrees on; all of it is public.
 
@@ -160,6 +177,9 @@ class SumPlan:
     """k: neighbours of each client on a sparse graph; zero for the complete graph."""
     dropped: int = 0
     """d: clients whose loss a sparse graph was made for."""
+    client_bound: int = 0
+    """B: a client's values lie in [-B, B]; told where it is not enough that the sum fits."""
+    committee: CommitteePlan | None = None
 
     @property
     def floor(self) -> int:
@@ -209,6 +229,20 @@ class ClientParty(Protocol):
         time, and wherever it is not between two messages.
         """
         ...
+
+    def fail(self) -> None:
+        """End without (further) answers and erase what is secret."""
+        ...
+
+
+class CommitteeParty(Protocol):
+    """One committee member's side of one sum; an object serves one attempt and is then dead."""
+
+    def start(self) -> Iterator[Effect]:
+        """What the member says first, before any client is asked."""
+        ...
+
+    def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
 
     def fail(self) -> None:
         """End without (further) answers and erase what is secret."""
@@ -319,5 +353,47 @@ class SummingProtocol(Protocol):
 
         Whoever calls sees to it that a state is resumed once. Raises `PeerError` for bytes that are
         no state.
+        """
+        ...
+
+
+class CommitteeProtocol(SummingProtocol, Protocol):
+    """A protocol with a third role: a committee that opens the sum.
+
+    Members and clients are told apart by the phase in which they speak; a client may be a member.
+    """
+
+    @property
+    def member_rand_bytes(self) -> int:
+        """Bytes of randomness that one member takes."""
+        ...
+
+    def server(
+        self,
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
+        committee: Cohort | None = None,
+    ) -> ServerParty:
+        """As without a committee; the plan commits to `committee`, which must be there."""
+        ...
+
+    def member(
+        self,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        rand: bytes,
+    ) -> CommitteeParty:
+        """A member of the committee, at its place in it.
+
+        `floor` is the member's own least number of clients in a sum that it helps to open; `rand`
+        are `member_rand_bytes` uniform bytes, used for nothing else.
         """
         ...

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import weakref
-from collections.abc import Iterator
-from typing import IO, Annotated
+from collections.abc import Callable, Iterator
+from typing import IO, Annotated, Protocol
 
 import numpy as np
 from msgspec import Meta
@@ -26,9 +26,12 @@ __all__ = [
     "CHUNK_VALUES",
     "MAX_CHUNK_BYTES",
     "Check",
+    "DigestOf",
     "MaskedChunk",
     "PackedUpload",
+    "RunningDigest",
     "Uploads",
+    "checksum_of",
     "chunk_sizes",
     "chunk_slices",
 ]
@@ -66,19 +69,30 @@ def chunk_sizes(length: int, bits: int) -> Iterator[int]:
         yield around + blob_size(packed_size(part.stop - part.start, bits))
 
 
-def _checksum(plan: SumPlan, index: int) -> Checksum:
+class RunningDigest(Protocol):
+    """Of an upload, fed chunk by chunk."""
+
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def value(self) -> bytes: ...
+
+
+DigestOf = Callable[[SumPlan, int], RunningDigest]
+"""By plan and the index of the member that uploads."""
+
+
+def checksum_of(plan: SumPlan, index: int) -> Checksum:
     """Of this member's upload. The key is no secret: nobody gains by deceiving with an upload of
     its own, and the channel says whose it is."""
     return Checksum(digest("upload", plan.round_id), index)
 
 
 class PackedUpload:
-    """A client's side: packs chunk after chunk and keeps the running checksum."""
+    """A client's side: packs chunk after chunk and keeps the running checksum, or `digest_of`."""
 
-    def __init__(self, plan: SumPlan, index: int) -> None:
+    def __init__(self, plan: SumPlan, index: int, digest_of: DigestOf = checksum_of) -> None:
         self._bits = plan.modulus_bits
         self._sequence = 0
-        self._checksum = _checksum(plan, index)
+        self._checksum = digest_of(plan, index)
 
     def chunk(self, values: NDArray[np.unsignedinteger]) -> bytes:
         """The next chunk as a message; `values` are `(<= CHUNK_VALUES,)` residues mod 2**bits."""
@@ -100,8 +114,9 @@ class Uploads:
     their number; what is beyond that lies in one file without a name.
     """
 
-    def __init__(self, plan: SumPlan) -> None:
+    def __init__(self, plan: SumPlan, digest_of: DigestOf = checksum_of) -> None:
         self._plan = plan
+        self._digest_of = digest_of
         self.total = PackedSum(plan.length, plan.modulus_bits)
         self._spools: dict[int, _Spool] = {}
         self._overflow = _Overflow(packed_size(CHUNK_VALUES, plan.modulus_bits))
@@ -118,7 +133,8 @@ class Uploads:
         """
         spool = self._spools.get(index)
         if spool is None:
-            spool = self._spools.setdefault(index, _Spool(self._plan, index))
+            fresh = _Spool(self._plan, self._digest_of(self._plan, index))
+            spool = self._spools.setdefault(index, fresh)
         spool.check(chunk)
         # Nothing is noted of a chunk before it is kept.
         if self._in_memory + len(chunk.data) > self._room:
@@ -126,6 +142,20 @@ class Uploads:
         else:
             spool.note(chunk.data, chunk.data)
             self._in_memory += len(chunk.data)
+
+    def check(self, index: int, checksum: bytes) -> None:
+        """Raise as `fold` does, and forget the upload, unless it could be added now.
+
+        For digests whose value can be asked for more than once.
+        """
+        spool = self._spools.get(index)
+        if spool is None:
+            raise PeerError(Reason.CHUNK_ORDER, "an upload without chunks")
+        try:
+            spool.check_whole(checksum)
+        except PeerError:
+            self.drop(index)
+            raise
 
     def fold(self, index: int, checksum: bytes) -> None:
         """Add a member's complete upload to the sum, and forget it.
@@ -163,13 +193,13 @@ class Uploads:
 class _Spool:
     """One unfinished upload: of each chunk the bytes, or where they lie in the file."""
 
-    def __init__(self, plan: SumPlan, index: int) -> None:
+    def __init__(self, plan: SumPlan, checksum: RunningDigest) -> None:
         self.sizes = [
             packed_size(s.stop - s.start, plan.modulus_bits) for s in chunk_slices(plan.length)
         ]
         self.chunks: list[memoryview | int] = []
         self._spare_bits = -plan.length * plan.modulus_bits % 8
-        self._checksum = _checksum(plan, index)
+        self._checksum = checksum
         self._last_byte = 0
 
     def check(self, chunk: MaskedChunk) -> None:

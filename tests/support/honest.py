@@ -14,6 +14,7 @@ from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore
 from fedprivacy.rounds import Envelope, Refusal
 from fedprivacy.rounds.client_state import ClientState
 from fedprivacy.wire import Message, Transcript, decode, encode
+from oneshotdrive import OneShotDrive, OneShotSum
 from rounddrive import house_of
 from sleepers import Sleeper, moments
 from sumdrive import MALICIOUS, SETTINGS, Drive, Sum
@@ -68,9 +69,18 @@ def messages():
     found["directory"].add(encode(directory))
     found["refusal"].add(encode(Refusal(bytes(range(32)), 21)))
     found["refusal"].add(encode(Refusal(bytes(32), 200)))
-    for message in (*ledger_rows(), *client_rows(), *client_states()):
+    for message in (*ledger_rows(), *client_rows(), *client_states(), *one_shot()):
         found[kind_of(message)].add(message)
     return {tag: sorted(found[tag]) for tag in sorted(found)}
+
+
+@functools.cache
+def one_shot():
+    """All that passes in one round of one-shot aggregation, but for its long chunks."""
+    outcome = OneShotDrive(OneShotSum(clients=2, members=1, threshold=1)).run()
+    assert outcome.done is not None
+    said = {body for bodies in outcome.sent.values() for body in bodies}
+    return sorted(body for body in said if kind_of(body) != "masked-chunk")
 
 
 def ledger_rows():

@@ -1,0 +1,249 @@
+"""One-shot aggregation of 10^6 values of 100 clients: seconds and bytes beside plain float32.
+
+On one thread. A client's side takes everything that it does once its float32 vector is there:
+clip, scale, round, join, encrypt, pack, share its key among ten members, sign, serialise. The
+server's side of one client takes its messages as they come, with digest and signature checked, and
+each member's word that it can open its share, with the last of which the ciphertext is added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fedprivacy.arithmetic import PackedSum, centred_binomial, modulus_bits
+from fedprivacy.crypto import Directory, Identity, SigningKey, Suite
+from fedprivacy.randomness import InsecureTestRng, Keystream
+from fedprivacy.secagg import SERVER, Adversary, Cohort, CommitteePlan, Send, SumPlan
+from fedprivacy.secagg.oneshot import OneShot, choose_parameters
+from fedprivacy.secagg.oneshot.cipher import Encryption, open_sum, values_per_chunk
+
+LENGTH, CLIENTS, MEMBERS, THRESHOLD = 1_000_000, 100, 10, 7
+CLIP = 1.0
+ROUNDS = 15
+BITS = [16, 8]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A float32 vector, read as the integers that are summed."""
+
+    vector: np.ndarray
+    bound: int
+
+    def __len__(self):
+        return len(self.vector)
+
+    def __getitem__(self, part):
+        scaled = np.clip(self.vector[part], -CLIP, CLIP) * np.float32(self.bound / CLIP)
+        return np.rint(scaled, out=scaled).astype(np.int64)
+
+
+class Round:
+    """A round up to the moment when its clients are to send."""
+
+    def __init__(self, bits):
+        self.bound = (1 << (bits - 1)) - 1
+        rng = InsecureTestRng(bits)
+        names = [f"c{i:03}" for i in range(CLIENTS)]
+        committee = [f"m{i:02}" for i in range(MEMBERS)]
+        self.identities = {n: Identity.new(n, rng=rng) for n in (*names, *committee)}
+        keys = [(n, identity.key.public) for n, identity in self.identities.items()]
+        self.directory = Directory.sign(1, keys, SigningKey.from_seed(rng.bytes(32)))
+        self.cohort = Cohort.of(names, rng=rng)
+        self.committee = Cohort.of(committee, rng=rng)
+        self.rng = rng
+        self.plan = SumPlan(
+            round_id=bytes(32),
+            broadcast=bytes(32),
+            suite=Suite(1),
+            adversary=Adversary.MALICIOUS,
+            cohort_size=CLIENTS,
+            cohort_root=self.cohort.root,
+            threshold=1,
+            corrupt=0,
+            min_clients=2,
+            length=LENGTH,
+            modulus_bits=modulus_bits(CLIENTS * self.bound),
+            client_bound=self.bound,
+            committee=CommitteePlan(self.committee.root, MEMBERS, THRESHOLD, 3),
+        )
+        self.parameters = choose_parameters(CLIENTS, self.bound, LENGTH)
+        self.members = [self._member(place) for place in self.committee.memberships()]
+        self.server, self.roster = self.begin()
+
+    def _member(self, place):
+        return OneShot.member(
+            self.plan,
+            place,
+            identity=self.identities[place.client_id],
+            directory=self.directory,
+            floor=2,
+            rand=self.rng.bytes(OneShot.member_rand_bytes),
+        )
+
+    def begin(self):
+        """The server after the phase keys, and what it shows to the clients."""
+        server = OneShot.server(
+            self.plan, self.cohort, self.directory, rng=self.rng, committee=self.committee
+        )
+        for name, member in zip(self.committee.members, self.members, strict=True):
+            for effect in member.start():
+                list(server.receive(name, effect.message))
+        roster = next(e.message for e in server.advance() if isinstance(e, Send))
+        for member in self.members:
+            list(member.receive(SERVER, roster))
+        return server, roster
+
+    def client(self, index):
+        """A fresh client with its vector."""
+        vector = np.random.default_rng(index).uniform(-1, 1, LENGTH).astype(np.float32)
+        place = self.cohort.memberships()[index]
+        client = OneShot.client(
+            self.plan,
+            place,
+            identity=self.identities[place.client_id],
+            directory=self.directory,
+            floor=2,
+            rand=self.rng.bytes(OneShot.rand_bytes),
+        )
+        list(client.contribute(Quantised(vector, self.bound)))
+        return client
+
+    def send(self, client):
+        """Everything that a client sends."""
+        return [e.message for e in client.receive(SERVER, self.roster) if isinstance(e, Send)]
+
+    @property
+    def sizes(self):
+        p = self.parameters
+        return {
+            "length": LENGTH,
+            "clients": CLIENTS,
+            "committee": MEMBERS,
+            "committee_threshold": THRESHOLD,
+            "value_bound": self.bound,
+            "degree": p.degree,
+            "modulus_bits": p.bits,
+            "values_per_coefficient": p.values.count,
+            "threads": 1,
+        }
+
+
+@pytest.fixture(scope="module", params=BITS, ids=lambda bits: f"{bits}-bit")
+def case(request):
+    return Round(request.param)
+
+
+def test_what_a_client_computes(bench, case):
+    """Against clipping, scaling and rounding the same floats, and copying them out."""
+    vector = np.random.default_rng(0).uniform(-1, 1, LENGTH).astype(np.float32)
+    clients = iter([case.client(0) for _ in range(ROUNDS + 1)])
+
+    def floats():
+        Quantised(vector, case.bound)[:].astype(np.float32).tobytes()
+
+    def sent():
+        client = next(clients)
+        return bench.seconds(lambda: case.send(client))
+
+    pairs = bench.in_turn(sent, lambda: bench.seconds(floats), rounds=ROUNDS)
+    name = f"oneshot-client-{case.bound.bit_length() + 1}-bit"
+    row = bench.row(
+        name,
+        "a client's work once its float32 vector is there, 10^6 values, 100 clients",
+        against="numpy: clip, scale and round the same floats, and copy them out",
+        quantity="seconds",
+        pairs=pairs,
+        sizes=case.sizes,
+    )
+    bench.keep(row)
+
+
+def test_what_a_client_sends(bench, case):
+    messages = bench.benchmark.pedantic(case.send, args=(case.client(0),), rounds=1)
+    bits = case.bound.bit_length() + 1
+    closing = len(messages[-1])
+    total = sum(map(len, messages))
+    row = bench.row(
+        f"oneshot-upload-{bits}-bit",
+        "everything that a client sends, 10^6 values, 100 clients, shares for 7 of 10",
+        against="the same vector as float32",
+        quantity="bytes",
+        pairs=[(total, 4 * LENGTH)],
+        sizes={**case.sizes, "ciphertext_bytes": total - closing, "share_bytes": closing},
+    )
+    bench.keep(row)
+
+
+def test_what_the_server_does_for_a_client(bench, case):
+    """Against SHA-256 of the same bytes and a numpy sum of as many words."""
+    sent = [case.send(case.client(i)) for i in range(ROUNDS + 1)]
+    turn = iter(range(ROUNDS + 1))
+    total = np.zeros(len(sent[0][0]) // 8, dtype=np.uint64)
+
+    def bare():
+        state = hashlib.sha256()
+        for message in sent[0]:
+            state.update(message)
+            words = np.frombuffer(message, "<u8", count=len(message) // 8)
+            np.add(total[: len(words)], words, out=total[: len(words)])
+
+    def received(sender, messages):
+        """The seconds that it takes the server, and what it sends at once."""
+        effects = []
+        seconds = bench.seconds(
+            lambda: effects.extend(e for m in messages for e in case.server.receive(sender, m))
+        )
+        return seconds, effects
+
+    def take():
+        index = next(turn)
+        seconds, shares = received(case.cohort.members[index], sent[index])
+        for share in shares:
+            member = case.members[case.committee.members.index(share.recipient)]
+            opened = [e.message for e in member.receive(SERVER, share.message)]
+            seconds += received(share.recipient, opened)[0]
+        return seconds
+
+    pairs = bench.in_turn(take, lambda: bench.seconds(bare), rounds=ROUNDS)
+    row = bench.row(
+        f"oneshot-server-{case.bound.bit_length() + 1}-bit",
+        "the server's work for one client, 10^6 values, parsing, digest and signature included",
+        against="SHA-256 of the same bytes, and adding them as 64-bit words with numpy",
+        quantity="seconds",
+        pairs=pairs,
+        sizes=case.sizes,
+    )
+    bench.keep(row)
+
+
+def test_what_opening_the_sum_takes(bench, case):
+    """Alone: the ciphertext of one client under its own key stands for the sum of all."""
+    p = case.parameters
+    encryption = Encryption(p, bytes(32), secret=b"s" * 32, errors=b"e" * 32)
+    key = centred_binomial(p.degree, Keystream(b"s" * 32)).astype(np.int64)
+    step = values_per_chunk(p)
+    values = np.random.default_rng(1).integers(-case.bound, case.bound, LENGTH, endpoint=True)
+    sums = PackedSum(p.coefficients, p.bits)
+    for at, start in enumerate(range(0, LENGTH, step)):
+        sums.replace(at << 16, encryption.next(values[start : start + step]))
+    packed = sums.packed(slice(0, p.coefficients))
+
+    def opened():
+        fresh = PackedSum(p.coefficients, p.bits)
+        fresh.add_packed(0, packed)
+        return bench.seconds(lambda: np.asarray(open_sum(fresh, key, p, bytes(32), 1)))
+
+    seconds = [s for s, _ in bench.in_turn(opened, lambda: None, rounds=ROUNDS)]
+    row = bench.row(
+        f"oneshot-open-{case.bound.bit_length() + 1}-bit",
+        "opening and reading the sum of 10^6 values with the sum of the keys",
+        quantity="seconds",
+        alone=seconds,
+        sizes=case.sizes,
+    )
+    bench.keep(row)
