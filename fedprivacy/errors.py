@@ -147,6 +147,8 @@ class Reason(enum.Enum):
     """A survivor, or an input, without the acknowledgements that its sender committed to."""
     BUDGET = 72
     """This client's own budget for its data does not hold the round."""
+    SEALED_STATE = 73
+    """Not the sealed state in which this client was suspended, or one that was resumed before."""
 
     TOO_FEW = 80
     """Fewer able clients than the threshold."""

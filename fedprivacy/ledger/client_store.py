@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, exc, insert, select, tuple_
 
-from fedprivacy.crypto import has_small_order
+from fedprivacy.crypto import Identity, has_small_order
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.ledger.budget_events import EpsilonAccountant
 from fedprivacy.ledger.client_budget import (
@@ -28,7 +28,9 @@ from fedprivacy.ledger.client_budget import (
 )
 from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
+from fedprivacy.ledger.suspended import keep, seal_state, sealed_digest, supersede, take
 from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, receipts, spent
+from fedprivacy.randomness import Rng
 from fedprivacy.wire import encode
 
 __all__ = ["ClientStore", "Once"]
@@ -154,6 +156,7 @@ class ClientStore:
                 raise PeerError(Reason.ATTEMPT_CHANGED, detail)
             row = {**key, "round_id": round_id, "broadcast": broadcast, "terms": terms}
             _insert_once(connection, attempts, row, Reason.ROUND_SEEN, f"{where} was begun")
+            supersede(connection, run_id)
 
     def mark_spent(
         self,
@@ -219,6 +222,42 @@ class ClientStore:
             row = {"run_id": run_id, "round": round, "attempt": attempt}
             row |= {"broadcast": broadcast, "survivors": json.dumps(names)}
             _insert_once(connection, answers, row, Reason.ANSWERED, again)
+
+    # --- a client that leaves memory between two messages
+
+    def suspend(
+        self,
+        run_id: bytes,
+        round: int,
+        attempt: int,
+        round_id: bytes,
+        state: bytes,
+        *,
+        identity: Identity,
+        directory: bytes,
+        rng: Rng,
+    ) -> bytes:
+        """A client's state in an attempt that was begun here, sealed: `resume` takes it once.
+
+        The key is drawn from `rng` and stays here, and so does `directory`, which is public and may
+        be large.
+        """
+        sealed, key = seal_state(state, round_id, identity, rng=rng)
+        record = (*_key_bytes(run_id, round, attempt), sealed_digest(sealed))
+        with self._file.writing("suspend", *record) as connection:
+            keep(connection, run_id, round, attempt, sealed=sealed, key=key, directory=directory)
+        return sealed
+
+    def resume(self, sealed: bytes, *, identity: Identity) -> tuple[bytes, bytes]:
+        """The state in these bytes, and the directory; their key is gone before this returns.
+
+        `SEALED_STATE`, and nothing changed, for any but the bytes that `suspend` last returned for
+        this identity: for those that were resumed already, and once a later attempt was begun.
+        """
+        with self._file.writing("resume", sealed_digest(sealed)) as connection:
+            return take(connection, sealed, identity)
+
+    # --- what it was told
 
     def keep_head(self, signed: SignedHead, *, operator: bytes) -> None:
         """Keep a head of the server's ledger that this operator signed, to be pooled with others'.

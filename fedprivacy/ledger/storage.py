@@ -28,7 +28,7 @@ __all__ = ["AnchoredFile", "fact"]
 
 _MEMORY = ":memory:"
 _FAMILY = b"fedprivacy/client-store/"
-_SCHEMA = _FAMILY + b"2"
+_SCHEMA = _FAMILY + b"3"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
 
 
@@ -165,6 +165,7 @@ def _prepare(connection: Any, _: object) -> None:
     # EXTRA: the folder is synced, too, after the rollback journal is deleted. With FULL a power
     # failure could bring the journal back and undo a commit whose bytes have left.
     connection.execute("PRAGMA synchronous = EXTRA")
+    connection.execute("PRAGMA secure_delete = ON")  # a key that is deleted is overwritten
     connection.execute("PRAGMA fullfsync = ON")  # macOS: through the drive's cache, too
 
 

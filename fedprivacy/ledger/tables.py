@@ -16,6 +16,7 @@ __all__ = [
     "receipts",
     "sources",
     "spent",
+    "suspended",
 ]
 
 metadata = MetaData()
@@ -103,3 +104,14 @@ charges = Table(
     *_round_key(),
     Column("spends", LargeBinary, primary_key=True),
 )
+
+suspended = Table(
+    "suspended",
+    metadata,
+    *_round_key(),
+    _attempt_key(),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("directory", LargeBinary, nullable=False),
+)
+"""Who is asleep: at most one state for each attempt, gone as soon as it is resumed."""

@@ -19,6 +19,7 @@ from fedprivacy.errors import (
 )
 from fedprivacy.ledger import Charge, ClientStore, Once, SignedHead
 from fedprivacy.randomness import Rng
+from fedprivacy.rounds.client_state import ClientState
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
     INVITATION_LIMIT,
@@ -37,6 +38,7 @@ from fedprivacy.secagg import (
     ClientParty,
     Effect,
     Mark,
+    Membership,
     Persist,
     Plain,
     Send,
@@ -58,6 +60,9 @@ class RoundClient:
     of another attempt (`WRONG_ROUND`) is refused without a word to the server, and changes nothing.
     `identity`, `policy` and `store` are this client's own; nothing that the server sends replaces
     them.
+
+    Between two messages the client can leave memory: `suspend` gives its sealed state, with which
+    `resume` goes on in another process, once.
     """
 
     def __init__(
@@ -69,9 +74,10 @@ class RoundClient:
         self._rng = rng
         self._party: ClientParty | None = None
         self._plan: RoundPlan | None = None
+        self._membership: Membership | None = None
+        self._directory: Directory | None = None
         self._round_id = _UNKNOWN
         self._broadcast = b""
-        self._charge: Charge | None = None
         self._dead = False
 
     @property
@@ -81,12 +87,19 @@ class RoundClient:
 
     @property
     def has_left(self) -> bool:
-        """Whether this client goes on no more: it refused, or something was not carried out."""
+        """Whether this object goes on no more.
+
+        It refused, or something was not carried out, or it was suspended.
+        """
         return self._dead
 
     @property
     def broadcast(self) -> bytes:
-        """What the server sent to train on, its hash checked; empty before the plan is accepted."""
+        """What the server sent to train on, its hash checked.
+
+        Empty before the plan is accepted, and once it was resumed: whoever trains after that keeps
+        it elsewhere, and holds it against `round_plan.broadcast`, its `broadcast_digest`.
+        """
         return self._broadcast
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
@@ -104,6 +117,73 @@ class RoundClient:
             raise ConfigurationError("there is no round to contribute to: accept a plan first")
         yield from self._guarded(self._contribute(self._party, self._plan, update))
 
+    # ------------------------------------------------------------------ between two messages
+
+    def suspend(self) -> bytes:
+        """This client's state, sealed; the object is then dead, and its secrets are erased.
+
+        Raises `ConfigurationError`, and changes nothing, before a plan is accepted, while a
+        contributed vector waits for its time, and once the client has left or ended. Where the
+        store cannot record it (`ConfigurationError`, `PolicyRefused`) the client has left.
+        """
+        if self._dead:
+            raise ConfigurationError(
+                "this client has left, or a message is still being taken: suspend it between two "
+                "messages, once what they yield is pulled to the end"
+            )
+        party, plan, place = self._party, self._plan, self._membership
+        if party is None or plan is None or place is None:
+            raise ConfigurationError("there is nothing to suspend yet: accept a plan first")
+        state = encode(ClientState(plan, place, party.suspend()))
+        self._dead = True
+        return self._store.suspend(
+            plan.run_id,
+            plan.round,
+            plan.attempt,
+            plan.round_id,
+            state,
+            identity=self._identity,
+            directory=encode(self._directory) if self._directory else b"",
+            rng=self._rng.child("sealed-state"),
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        sealed: bytes,
+        policy: ClientPolicy,
+        identity: Identity,
+        store: ClientStore,
+        *,
+        rng: Rng,
+    ) -> RoundClient:
+        """The client that was suspended with these bytes, exactly where it was.
+
+        They may come from anybody: all but those of this very client and store, used once, are
+        refused with `PeerError` (`SEALED_STATE`). They are used up before the object exists: if it
+        is lost, the client has left the attempt. `policy` may have changed: the plan was accepted
+        and is not checked again, but sets are held against the present floor, and the present
+        budget is asked when the input leaves. Raises `ConfigurationError` and `PolicyRefused` where
+        the store cannot be used.
+        """
+        state, directory = store.resume(sealed, identity=identity)
+        found = decode(ClientState, state, limit=len(state))
+        client = cls(policy, identity, store, rng=rng)
+        client._plan, client._membership = found.round_plan, found.membership
+        client._round_id = found.round_plan.round_id
+        client._directory = Directory.decode(directory) if directory else None
+        client._party = PROTOCOLS[found.round_plan.plan.aggregation.protocol].resume(
+            found.party,
+            found.round_plan.sum_plan(),
+            found.membership,
+            identity=identity,
+            directory=client._directory,
+            floor=policy.floor,
+        )
+        return client
+
+    # ------------------------------------------------------------------ invitation
+
     def _take(self, sender: str, message: bytes) -> Iterator[Effect]:
         if sender != SERVER:
             raise PeerError(Reason.UNKNOWN_SENDER, "only the server speaks to a client")
@@ -111,8 +191,6 @@ class RoundClient:
             yield from self._accept(message)
         else:
             yield from self._pass_on(self._party, message)
-
-    # ------------------------------------------------------------------ invitation
 
     def _accept(self, message: bytes) -> Iterator[Effect]:
         invitation = decode(Invitation, message, limit=INVITATION_LIMIT)
@@ -127,14 +205,11 @@ class RoundClient:
         head = self._check_ledger(plan, invitation.ledger)
         directory = self._check_directory(plan, invitation.directory)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
-        size, length = plan.cohort_size, plan.length
-        check_claim(plan.plan, self._policy, cohort=size, length=length)
-        self._charge = client_charge(
-            plan.plan, self._policy, cohort=size, length=length, clip=plan.clip
-        )
-        if self._charge is not None and plan.attempt == 1:
+        check_claim(plan.plan, self._policy, cohort=plan.cohort_size, length=plan.length)
+        charge = self._charge(plan)
+        if charge is not None and plan.attempt == 1:
             # At a later attempt the round may be charged already: the mark of the input decides.
-            self._store.check_affordable(self._charge)
+            self._store.check_affordable(charge)
         self._store.begin(
             plan.run_id,
             plan.round,
@@ -155,7 +230,13 @@ class RoundClient:
             rand=self._rng.child("round-secrets").bytes(protocol.rand_bytes),
         )
         self._plan, self._broadcast = plan, invitation.broadcast
+        self._membership, self._directory = invitation.membership, directory
         yield from self._carry_out(self._party.start())
+
+    def _charge(self, plan: RoundPlan) -> Charge | None:
+        """What the round costs this client, by its policy as it is now."""
+        size, length = plan.cohort_size, plan.length
+        return client_charge(plan.plan, self._policy, cohort=size, length=length, clip=plan.clip)
 
     def _check_place(self, invitation: Invitation) -> None:
         plan, place = invitation.round_plan, invitation.membership
@@ -238,7 +319,7 @@ class RoundClient:
                 plan.round,
                 plan.attempt,
                 once_in=Once.ROUND if once else Once.ATTEMPT,
-                charge=self._charge,
+                charge=self._charge(plan),
             )
         elif effect.mark is Mark.ANSWERED:
             self._store.mark_answered(

@@ -202,6 +202,14 @@ class ClientParty(Protocol):
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
     def contribute(self, source: Source) -> Iterator[Effect]: ...
 
+    def suspend(self) -> bytes:
+        """What it needs to go on, secrets and all, for its protocol's `resume`; it is then dead.
+
+        Raises `ConfigurationError`, and changes nothing, while a contributed vector waits for its
+        time, and wherever it is not between two messages.
+        """
+        ...
+
     def fail(self) -> None:
         """End without (further) answers and erase what is secret."""
         ...
@@ -294,5 +302,22 @@ class SummingProtocol(Protocol):
 
         `floor` is the client's own least number of members in any set that it answers for; `rand`
         are `rand_bytes` uniform bytes, used for nothing else.
+        """
+        ...
+
+    def resume(
+        self,
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> ClientParty:
+        """A client that goes on where another was suspended; all else as that one was given it.
+
+        Whoever calls sees to it that a state is resumed once. Raises `PeerError` for bytes that are
+        no state.
         """
         ...

@@ -83,6 +83,13 @@ class PlainClient:
         yield Send(SERVER, encode(PlainInput(upload.checksum())))
         yield Done()
 
+    def suspend(self) -> bytes:
+        """Nothing: before its vector is ready it has done nothing, and afterwards it has ended."""
+        if self._spent:
+            raise ConfigurationError("this client has ended: there is nothing to suspend")
+        self._spent = True
+        return b""
+
     def fail(self) -> None:
         self._spent = True
 
@@ -208,4 +215,18 @@ class Plain:
         floor: int,
         rand: bytes,
     ) -> PlainClient:
+        return PlainClient(plan, membership)
+
+    @staticmethod
+    def resume(
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> PlainClient:
+        if state:
+            raise PeerError(Reason.MALFORMED, "a client of the plain protocol has no state")
         return PlainClient(plan, membership)

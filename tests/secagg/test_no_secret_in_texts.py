@@ -11,7 +11,7 @@ import fedprivacy.secagg.masking.masks as masks_module
 from fedprivacy.errors import FedPrivacyError, PeerError
 from fedprivacy.rounds import Envelope
 from fedprivacy.secagg import SERVER, Send
-from fedprivacy.secagg.masking.client import _FIELDS
+from fedprivacy.secagg.masking.client_secrets import RAND_FIELDS
 from fedprivacy.secagg.masking.messages import UnmaskShares
 from fedprivacy.secagg.masking.shares import HeldShares
 from fedprivacy.wire import decode
@@ -78,7 +78,7 @@ def hear_parties(ear, case):
     for party in case.parties.values():
         ear.hear(party)
         if hasattr(party, "_secrets"):
-            ear.hear(party._secrets, *party._secrets.held.values(), party._own, party._me)
+            ear.hear(party._secrets, *party._secrets.held.values(), party._peers, party._me)
     for identity in case.identities.values():
         ear.hear(identity, identity.key)
 
@@ -88,7 +88,7 @@ def test_no_party_message_effect_or_error_shows_a_secret(ear, setting):
     case = Sum(setting, clients=4, length=50, bits=40)
     for name in case.names:
         for i in range(0, len(case.rand[name]), 32):
-            ear.keep(_FIELDS[i // 32], case.rand[name][i : i + 32])
+            ear.keep(RAND_FIELDS[i // 32], case.rand[name][i : i + 32])
         ear.keep("vector", case.vectors[name].astype("<i8").tobytes())
     drive = Drive(case, sent={"c003": 2})
     drive.after_receive = lambda name, phase: hear_parties(ear, case)
@@ -135,7 +135,7 @@ def test_no_error_shows_a_secret(ear, setting, stage):
     case = Sum(setting, clients=4)
     for name in case.names:
         for i in range(0, len(case.rand[name]), 32):
-            ear.keep(_FIELDS[i // 32], case.rand[name][i : i + 32])
+            ear.keep(RAND_FIELDS[i // 32], case.rand[name][i : i + 32])
     told = []
 
     def spoil(name, phase, bodies):
@@ -159,7 +159,7 @@ def test_no_error_shows_a_secret(ear, setting, stage):
 def test_an_ended_client_holds_no_secret_any_more(setting):
     """Nothing that the garbage collector reaches from a dead client is one of its own secrets."""
     case = Sum(setting, clients=4)
-    own = {_FIELDS[i]: case.rand["c001"][32 * i : 32 * i + 32] for i in range(len(_FIELDS))}
+    own = {RAND_FIELDS[i]: case.rand["c001"][32 * i : 32 * i + 32] for i in range(len(RAND_FIELDS))}
     party = case.parties["c001"]
 
     def reached():

@@ -10,10 +10,12 @@ from budgets import KEY, RUN, PlainSum, opened, pure
 from budgets import found as founded
 from fedprivacy.crypto import Directory, SigningKey
 from fedprivacy.errors import BudgetExhausted
-from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget
+from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore
 from fedprivacy.rounds import Envelope, Refusal
+from fedprivacy.rounds.client_state import ClientState
 from fedprivacy.wire import Message, Transcript, decode, encode
 from rounddrive import house_of
+from sleepers import Sleeper, moments
 from sumdrive import MALICIOUS, SETTINGS, Drive, Sum
 
 ANY = 1 << 30
@@ -66,7 +68,7 @@ def messages():
     found["directory"].add(encode(directory))
     found["refusal"].add(encode(Refusal(bytes(range(32)), 21)))
     found["refusal"].add(encode(Refusal(bytes(32), 200)))
-    for message in (*ledger_rows(), *client_rows()):
+    for message in (*ledger_rows(), *client_rows(), *client_states()):
         found[kind_of(message)].add(message)
     return {tag: sorted(found[tag]) for tag in sorted(found)}
 
@@ -92,6 +94,33 @@ def client_rows():
     terms = BudgetTerms("replace-one", 10.0, 1e-5)
     budget = ClientBudget("cohort-7", "cohort-7", "patient", terms)
     return [Charge.of(budget, [pure(2), pure(3)], PlainSum()).record[-1]]
+
+
+def client_states():
+    """What a client is suspended as at every moment, sealed and open."""
+    for setting in SETTINGS:
+        with house_of(setting) as house:
+            store = house.stores["c001"] = Listening(":memory:")
+            store.pin_authority(house.stores["c002"].authority())
+            sleeper = Sleeper(house, "c001", naps=moments(setting))
+            clients = {n: house.client(n) for n in house.names} | {"c001": sleeper}
+            house.drive(clients=clients).run()
+            for state in store.states:
+                yield state
+                if party := decode(ClientState, state, limit=ANY).party:
+                    yield party
+        yield from sleeper.blobs.values()
+
+
+class Listening(ClientStore):
+    """A store that remembers the states which slept in it."""
+
+    states = ()
+
+    def resume(self, sealed, *, identity):
+        state, directory = super().resume(sealed, identity=identity)
+        self.states = (*self.states, state)
+        return state, directory
 
 
 @functools.cache

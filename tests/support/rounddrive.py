@@ -269,9 +269,9 @@ class Consortium:
             out |= {*outcome.refused, *outcome.excluded, *outcome.error.culprits}
         return outcomes
 
-    def drive(self, number=1, attempt=1, **hooks):
+    def drive(self, number=1, attempt=1, clients=None, **hooks):
         """One attempt at a round, all clients in it, not yet run."""
-        clients = {name: self.client(name, number, attempt) for name in self.names}
+        clients = clients or {name: self.client(name, number, attempt) for name in self.names}
         return InProcess(self.server(number, attempt), clients, self.update, **hooks)
 
     def exact(self, survivors):

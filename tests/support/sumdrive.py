@@ -175,6 +175,17 @@ class Sum:
             rand=self.rand[name],
         )
 
+    def resumed(self, name, state):
+        """A client of this name that goes on where another was suspended."""
+        return self.setting.party.resume(
+            state,
+            self.plan,
+            self.cohort.memberships()[self.names.index(name)],
+            identity=self.identities[name],
+            directory=self.directory,
+            floor=self.floor,
+        )
+
     def start(self, name):
         """What a client says first, its vector being ready."""
         party = self.parties[name]

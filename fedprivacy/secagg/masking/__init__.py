@@ -9,13 +9,16 @@ from fedprivacy.crypto import Directory, Identity
 from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
-from fedprivacy.secagg.masking.client import RAND_BYTES, ClientPhase, MaskingClient
+from fedprivacy.secagg.masking.client import MaskingClient
+from fedprivacy.secagg.masking.client_secrets import RAND_BYTES
+from fedprivacy.secagg.masking.client_state import ClientPhase, MaskingState
 from fedprivacy.secagg.masking.complete import CompleteClient, CompleteServer
 from fedprivacy.secagg.masking.neighbours import ClientGraph, ServerGraph
 from fedprivacy.secagg.masking.server import MaskingServer
 from fedprivacy.secagg.masking.sizes import download_sizes, upload_sizes
 from fedprivacy.secagg.masking.sparse import SparseClient, SparseServer
 from fedprivacy.secagg.masking.work import count_work
+from fedprivacy.wire import decode
 
 __all__ = ["ClientPhase", "MaskingClient", "MaskingServer", "SecAgg", "SecAggPlus"]
 
@@ -62,9 +65,37 @@ class _Masking:
         floor: int,
         rand: bytes,
     ) -> MaskingClient:
+        return cls._client(
+            MaskingState(ClientPhase.NEW, rand), plan, membership, identity, directory, floor
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> MaskingClient:
+        found = decode(MaskingState, state, limit=len(state))
+        return cls._client(found, plan, membership, identity, directory, floor)
+
+    @classmethod
+    def _client(
+        cls,
+        state: MaskingState,
+        plan: SumPlan,
+        membership: Membership,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> MaskingClient:
         graph = cls._client_graph(plan, directory, floor)
         return MaskingClient(
-            plan, membership, graph, identity=identity, directory=directory, rand=rand
+            plan, membership, graph, identity=identity, directory=directory, state=state
         )
 
 

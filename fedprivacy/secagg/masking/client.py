@@ -9,11 +9,11 @@ ends the client and erases its secrets.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from fedprivacy.crypto import Directory, Identity, KeyPair
+from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.cohort import Membership
@@ -35,6 +35,8 @@ from fedprivacy.secagg.masking.acknowledgements import (
     check_committed,
     split_acknowledgements,
 )
+from fedprivacy.secagg.masking.client_secrets import ClientSecrets
+from fedprivacy.secagg.masking.client_state import ClientPhase, MaskingState, PeerState
 from fedprivacy.secagg.masking.keys import (
     KEYS_LABEL,
     Secret,
@@ -58,72 +60,32 @@ from fedprivacy.secagg.masking.messages import (
     server_limit,
 )
 from fedprivacy.secagg.masking.neighbours import ClientGraph, check_ascending
-from fedprivacy.secagg.masking.shares import HeldShares, deal, open_box
+from fedprivacy.secagg.masking.shares import deal, open_box
 from fedprivacy.secagg.uploads import PackedUpload, chunk_slices
 from fedprivacy.wire import Message, decode, encode
 
 M = TypeVar("M", bound=Message)
 
-__all__ = ["RAND_BYTES", "ClientPhase", "MaskingClient"]
-
-_FIELDS = ("seal_private", "mask_private", "seed", "coefficients", "salts")
-RAND_BYTES = 32 * len(_FIELDS)
-
-
-class ClientPhase(enum.Enum):
-    """What the client has done; the value is the name of the phase it is in."""
-
-    NEW = "new"
-    ADVERTISED = "keys"
-    DEALT = "shares"
-    HOLDING = "input"
-    SENDING = "sending"
-    SENT = "sent"
-    SIGNED = "consistency"
-    ANSWERING = "unmasking"
-    ENDED = "ended"
-    FAILED = "failed"
-
+__all__ = ["MaskingClient"]
 
 _BEFORE_SENT = (ClientPhase.NEW, ClientPhase.ADVERTISED, ClientPhase.DEALT, ClientPhase.HOLDING)
+_BETWEEN_MESSAGES = (*_BEFORE_SENT[1:], ClientPhase.SENT, ClientPhase.SIGNED)
 
 
-class _Secrets:
-    """The client's secrets; `erase` overwrites them, as far as Python allows."""
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """A member that was shown to the client."""
 
-    def __init__(self, rand: bytes) -> None:
-        if len(rand) != RAND_BYTES:
-            raise ConfigurationError(f"rand has {len(rand)} bytes, not {RAND_BYTES}")
-        self._rand = bytearray(rand)
-        self.seal: KeyPair | None = KeyPair(self["seal_private"])
-        self.mask: KeyPair | None = KeyPair(self["mask_private"])
-        self.channels: dict[int, bytes] = {}
-        """By member: what its seal key and this client's agree on."""
-        self.held: dict[int, HeldShares] = {}
-        self.acknowledgements: dict[int, bytes] = {}
-        """By member: what is revealed to it with an input that carries its mask."""
-
-    def __getitem__(self, name: str) -> bytes:
-        start = 32 * _FIELDS.index(name)
-        return bytes(self._rand[start : start + 32])
-
-    def erase(self) -> None:
-        self._rand[:] = bytes(len(self._rand))
-        self.seal = self.mask = None
-        self.channels.clear()
-        self.held.clear()
-        self.acknowledgements.clear()
-
-    def __repr__(self) -> str:
-        return "<secrets>"
+    client_id: str
+    mask_key: bytes
 
 
 class MaskingClient:
     """One member's side of masked aggregation.
 
-    `rand` are `RAND_BYTES` uniform bytes, used for nothing else. `graph` has the plan, and the
-    client's own least number of members, which is never taken from the server. Where survivors
-    sign, `identity` must be enrolled in `directory`.
+    `state` is a new one, or where an earlier object of this client was suspended. `graph` has the
+    plan, and the client's own least number of members, which is never taken from the server. Where
+    survivors sign, `identity` must be enrolled in `directory`.
     """
 
     def __init__(
@@ -134,7 +96,7 @@ class MaskingClient:
         *,
         identity: Identity,
         directory: Directory | None,
-        rand: bytes,
+        state: MaskingState,
     ) -> None:
         if plan.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is None:
             raise ConfigurationError(f"adversary {plan.adversary.value} needs a directory: pin one")
@@ -143,17 +105,19 @@ class MaskingClient:
         self._graph = graph
         self._identity = identity
         self._directory = directory
-        self._secrets = _Secrets(rand)
-        self._own = self._entry(self._secrets)
         self._limit = server_limit(plan)
         self._told_in = AcknowledgedSurvivors if are_acknowledged(plan) else SurvivorSet
-        self._phase = ClientPhase.NEW
         self._source: Source | None = None
-        self._roster: dict[int, RosterEntry] = {}
-        self._session = b""
-        self._dealers: tuple[int, ...] = ()
-        self._unopened: tuple[int, ...] = ()
-        self._survivors: tuple[int, ...] = ()
+        self._phase = state.phase
+        self._secrets = secrets = ClientSecrets(state.rand)
+        peers = state.peers
+        secrets.channels = {p.index: p.channel for p in peers if p.channel}
+        secrets.acknowledgements = {p.index: p.acknowledgement for p in peers if p.acknowledgement}
+        secrets.held = {p.index: p.held for p in peers if p.held}
+        self._session = state.session
+        self._peers = {p.index: _Peer(p.client_id, p.mask_key) for p in peers}
+        self._unopened = state.unopened
+        self._survivors = state.survivors
 
     @property
     def phase(self) -> ClientPhase:
@@ -169,7 +133,7 @@ class MaskingClient:
         """Phase keys: advertise the round's public keys."""
         with _FatalTo(self):
             self._enter(ClientPhase.NEW, ClientPhase.ADVERTISED)
-            own = self._own
+            own = self._entry()
             yield Send(SERVER, encode(KeyAdvertisement(own.seal_key, own.mask_key, own.signature)))
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
@@ -210,11 +174,44 @@ class MaskingClient:
             if self._phase is ClientPhase.HOLDING:
                 yield from self._send_input()
 
+    def suspend(self) -> bytes:
+        """What this client needs to go on, secrets and all; the object is then dead."""
+        if self._source is not None:
+            raise ConfigurationError(
+                "a contributed vector waits for its time: suspend before contributing it, or once "
+                "it has left"
+            )
+        if self._phase not in _BETWEEN_MESSAGES:
+            raise ConfigurationError(
+                f"a client in phase {self._phase.value} cannot be suspended: only between two "
+                "messages of its round"
+            )
+        state = encode(self._state())
+        self.fail()
+        return state
+
+    def _state(self) -> MaskingState:
+        secrets, is_sent = self._secrets, self._phase not in _BEFORE_SENT
+        peers = tuple(
+            PeerState(
+                index=v,
+                client_id=peer.client_id,
+                mask_key=b"" if is_sent else peer.mask_key,
+                channel=secrets.channels.get(v, b""),
+                acknowledgement=secrets.acknowledgements.get(v, b""),
+                held=secrets.held.get(v),
+            )
+            for v, peer in self._peers.items()
+        )
+        return MaskingState(
+            self._phase, secrets.rand, self._session, peers, self._unopened, self._survivors
+        )
+
     # ------------------------------------------------------------------ phases
 
-    def _entry(self, secrets: _Secrets) -> RosterEntry:
+    def _entry(self) -> RosterEntry:
         # > [BIK+17, round 0] (c_u^PK, c_u^SK) <- KA.gen, (s_u^PK, s_u^SK) <- KA.gen
-        seal_key, mask_key = _still(secrets.seal).public, _still(secrets.mask).public
+        seal_key, mask_key = self._secrets.seal.public, self._secrets.mask.public
         signature = b""
         if self._signs:
             # > [BIK+17, round 0] sigma_u <- SIG.sign(d_u^SK, c_u^PK || s_u^PK)
@@ -223,16 +220,17 @@ class MaskingClient:
         return RosterEntry(self._me, seal_key, mask_key, signature)
 
     def _receive_roster(self, shown: Message) -> Iterator[Effect]:
-        neighbours = self._graph.accept(shown, self._own)
+        neighbours = self._graph.accept(shown, self._entry())
         self._enter(ClientPhase.ADVERTISED, ClientPhase.DEALT)
         self._session = neighbours.session
-        self._roster = {entry.membership.index: entry for entry in neighbours.entries}
-        secrets, seal = self._secrets, _still(self._secrets.seal)
+        entries = {entry.membership.index: entry for entry in neighbours.entries}
+        self._peers = {v: _Peer(e.membership.client_id, e.mask_key) for v, e in entries.items()}
+        secrets, seal = self._secrets, self._secrets.seal
         # > [BIK+17, round 1] KA.agree(c_u^SK, c_v^PK)
-        secrets.channels = {v: seal.agree(e.seal_key) for v, e in self._roster.items()}
+        secrets.channels = {v: seal.agree(e.seal_key) for v, e in entries.items()}
         salts = Keystream(secrets["salts"])
         if are_acknowledged(self._plan):
-            secrets.acknowledgements = {v: salts.read(ACKNOWLEDGEMENT_BYTES) for v in self._roster}
+            secrets.acknowledgements = {v: salts.read(ACKNOWLEDGEMENT_BYTES) for v in entries}
         message = deal(
             self._session,
             self._me.index,
@@ -243,13 +241,14 @@ class MaskingClient:
             coefficients=Keystream(secrets["coefficients"]),
             salts=salts,
         )
+        secrets.erase_dealing()
         yield Send(SERVER, encode(message))
 
     def _receive_shares(self, delivery: ShareDelivery) -> Iterator[Effect]:
         check_boxes(self._plan, delivery.boxes)
         dealers = tuple(box.peer for box in delivery.boxes)
         check_ascending(dealers)
-        if strangers := [d for d in dealers if d not in self._roster]:
+        if strangers := [d for d in dealers if d not in self._peers]:
             detail = f"a share from member {strangers[0]}, whom this client was not shown"
             raise PeerError(Reason.UNKNOWN_DEALER, detail)
         # > [BIK+17, round 2] assert U2 is a subset of U1, |U2| >= t
@@ -259,7 +258,8 @@ class MaskingClient:
         if self._me.index not in dealers:
             raise PeerError(Reason.OWN_ENTRY, "this client's own shares were not delivered")
         self._enter(ClientPhase.DEALT, ClientPhase.HOLDING)
-        self._dealers = dealers
+        # Who dealt no shares is none of this client's peers any more.
+        self._peers = {d: self._peers[d] for d in dealers}
         unopened = []
         for box in delivery.boxes:
             try:
@@ -269,6 +269,7 @@ class MaskingClient:
                 )
             except PeerError:
                 unopened.append(box.peer)
+        self._secrets.erase_channels()
         self._unopened = tuple(unopened)
         if self._source is not None:
             yield from self._send_input()
@@ -283,31 +284,33 @@ class MaskingClient:
         upload = PackedUpload(self._plan, self._me.index)
         for part in chunk_slices(self._plan.length):
             yield SendChunk(SERVER, upload.chunk(masked.add_to(source[part])))
+        closing = encode(self._closing(upload.checksum()))
+        self._secrets.erase_input()
         # Only with the whole input gone is there a phase in which survivors are taken.
         self._enter(ClientPhase.SENDING, ClientPhase.SENT)
-        yield Send(SERVER, encode(self._closing(upload.checksum())))
+        yield Send(SERVER, closing)
 
     def _closing(self, checksum: bytes) -> MaskedInput:
         if not are_acknowledged(self._plan):
             return MaskedInput(checksum, self._unopened)
         given = self._secrets.acknowledgements
-        masked_with = b"".join(given[v] for v in self._dealers if v != self._me.index)
+        masked_with = b"".join(given[v] for v in self._peers if v != self._me.index)
         return AcknowledgedInput(checksum, self._unopened, masked_with)
 
     def _masks(self) -> Iterator[Term]:
         """The terms of y_u: +PRG(b_u), +PRG(s_uv) for u < v, -PRG(s_uv) for u > v, v in U2."""
-        me, mask = self._me.index, _still(self._secrets.mask)
+        me, mask = self._me.index, self._secrets.mask
         yield Term(+1, self_seed(self._session, self._secrets["seed"], me))
-        for v in self._dealers:
+        for v, peer in self._peers.items():
             if v != me:
                 # > [BIK+17, round 2] s_{u,v} <- KA.agree(s_u^SK, s_v^PK)
-                shared = mask.agree(self._roster[v].mask_key)
+                shared = mask.agree(peer.mask_key)
                 yield Term(+1 if me < v else -1, pairwise_seed(self._session, shared, me, v))
 
     def _accept_survivors(self, message: SurvivorSet) -> tuple[int, ...]:
         survivors = message.survivors
         check_ascending(survivors)
-        if strangers := sorted(set(survivors) - set(self._dealers)):
+        if strangers := sorted(set(survivors) - set(self._peers)):
             detail = f"survivor {strangers[0]} dealt no shares"
             raise PeerError(Reason.SURVIVOR_UNKNOWN, detail)
         if self._me.index not in survivors:
@@ -331,7 +334,7 @@ class MaskingClient:
                 check_committed(self._session, v, self._me.index, acknowledgement, commitment)
 
     def _persist_answer(self, survivors: Sequence[int]) -> Persist:
-        names = self._graph.answers_for([self._roster[i] for i in survivors])
+        names = self._graph.answers_for([self._peers[i].client_id for i in survivors])
         return Persist(Mark.ANSWERED, "unmasking", names)
 
     def _sign(self, message: SurvivorSet) -> Iterator[Effect]:
@@ -351,7 +354,7 @@ class MaskingClient:
     def _identity_of(self, index: int) -> bytes | None:
         if index not in self._survivors or self._directory is None:
             return None
-        return self._directory.key_of(self._roster[index].membership.client_id)
+        return self._directory.key_of(self._peers[index].client_id)
 
     def _unmask(self) -> Iterator[Effect]:
         survivors = set(self._survivors)
@@ -402,10 +405,3 @@ class _FatalTo:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._client.fail()
-
-
-def _still(pair: KeyPair | None) -> KeyPair:
-    """A key pair that was not erased."""
-    if pair is None:
-        raise PeerError(Reason.UNEXPECTED, "this client's keys are erased")
-    return pair

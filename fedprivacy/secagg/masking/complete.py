@@ -47,8 +47,8 @@ class CompleteClient:
         check_entries(self._plan, shown.entries, own, directory=self._directory)
         return Neighbours(session_id(self._plan, shown.entries), shown.entries)
 
-    def answers_for(self, survivors: Sequence[RosterEntry]) -> tuple[str, ...]:
-        return tuple(entry.membership.client_id for entry in survivors)
+    def answers_for(self, survivors: Sequence[str]) -> tuple[str, ...]:
+        return tuple(survivors)
 
     def sign(
         self, key: SigningKey, session: bytes, signer: int, survivors: Sequence[int]

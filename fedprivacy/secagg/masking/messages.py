@@ -52,6 +52,7 @@ Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 MaybeSignature = Annotated[bytes, Meta(max_length=64)]
 """64 bytes in the malicious setting, none in the honest-but-curious one."""
+Share = Annotated[bytes, Meta(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
 Salt = Annotated[bytes, Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
 Acknowledgements = Annotated[bytes, Meta(max_length=ACKNOWLEDGEMENT_BYTES * MAX_COHORT)]
 """One after the other, in the order of the members that they are from or for."""
@@ -221,7 +222,7 @@ class OpenedShare(Record, frozen=True):
     """The one share of a dealer that this member reveals, with the salt of its commitment."""
 
     dealer: Index
-    share: Annotated[bytes, Meta(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
+    share: Share
     salt: Salt
 
     def __repr__(self) -> str:

@@ -49,8 +49,8 @@ class ClientGraph(Protocol):
         """The neighbours in a message; raises `PeerError` unless all is as it must be."""
         ...
 
-    def answers_for(self, survivors: Sequence[RosterEntry]) -> tuple[str, ...]:
-        """The survivors as the client's store remembers them; none where it sees but a part."""
+    def answers_for(self, survivors: Sequence[str]) -> tuple[str, ...]:
+        """The survivors' ids for the client's store to remember; none where it sees but a part."""
         ...
 
     def sign(

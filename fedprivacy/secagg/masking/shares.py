@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 from fedprivacy.arithmetic import limbs_of, share_from_bytes, share_to_bytes, split
 from fedprivacy.crypto import seal, unseal
@@ -22,26 +23,30 @@ from fedprivacy.secagg.masking.messages import (
     SALT_BYTES,
     SECRET_BYTES,
     SHARE_BYTES,
+    Salt,
     SealedBox,
     SealedShares,
+    Share,
 )
-from fedprivacy.wire import digest
+from fedprivacy.wire import DIGEST_BYTES, Record, digest
 
 __all__ = ["HeldShares", "deal", "open_box"]
 
 _PART = SHARE_BYTES + SALT_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class HeldShares:
+class HeldShares(Record, frozen=True):
     """One dealer's shares in a member's hands: of each secret, the share and its salt.
 
     `acknowledgement` is the dealer's commitment to one, empty where inputs are not acknowledged.
     """
 
-    shares: tuple[bytes, bytes] = field(repr=False)
-    salts: tuple[bytes, bytes] = field(repr=False)
-    acknowledgement: bytes
+    shares: tuple[Share, Share]
+    salts: tuple[Salt, Salt]
+    acknowledgement: Annotated[bytes, Meta(max_length=DIGEST_BYTES)]
+
+    def __repr__(self) -> str:
+        return "<shares>"
 
 
 def _associated(session: bytes, dealer: int, recipient: int, commitments: bytes) -> bytes:

@@ -97,7 +97,7 @@ class SparseClient:
         if fault := _ring_fault(plan, size, floor):
             raise PeerError(Reason.GRAPH, fault)
 
-    def answers_for(self, survivors: Sequence[RosterEntry]) -> tuple[str, ...]:
+    def answers_for(self, survivors: Sequence[str]) -> tuple[str, ...]:
         return ()
 
     def sign(
