@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedprivacy.cli import budgets, directories, keys, ledgers, plans, records, runs
+from fedprivacy.cli import budgets, directories, flower, keys, ledgers, plans, records, runs
 from fedprivacy.cli.help import command, group
 
 __all__ = ["app"]
@@ -52,5 +52,6 @@ ledgers.register(budgets.app)
 app.add_typer(budgets.app, name="budget")
 app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")
+app.add_typer(flower.app, name="flower")
 app.add_typer(directories.app, name="directory")
 command(app, "pin", *directories.PIN_EXAMPLES)(directories.pin)
