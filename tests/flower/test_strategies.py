@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from flower_loop import FLOATS, MODEL, NOISY, PLAN, model, vector
 from flwr.app import ConfigRecord, MetricRecord
 from flwr.serverapp.strategy import (
     Bulyan,
@@ -28,6 +27,7 @@ from flwr.serverapp.strategy import (
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.flower import PrivateStrategy
 from fedprivacy.rounds import Plan
+from flower_loop import FLOATS, MODEL, NOISY, PLAN, model, vector
 
 NODES = {"min_train_nodes": 4, "min_available_nodes": 4, "fraction_evaluate": 0.0}
 

@@ -40,7 +40,9 @@ weights = "summed"
 max_units_per_client = 100
 """
 NOISY = (
-    PLAN.replace('weights = "summed"\nmax_units_per_client = 100', 'weights = "uniform"')
+    PLAN.replace("value_bits = 20", "value_bits = 14").replace(
+        'weights = "summed"\nmax_units_per_client = 100', 'weights = "uniform"'
+    )
     + """
 [noise]
 trust = "distributed"
