@@ -15,7 +15,6 @@ from fedprivacy.rounds import RunRecord
 from flower_loop import CONSISTENCY, FIRST_NODE, INPUT, NOISY, PLAN, model, through, vector
 
 NODES = {"min_train_nodes": 4, "min_available_nodes": 4}
-MANY_CLIENTS = 4
 
 
 def start(home, *, rounds=1, inner=None, **options):
@@ -89,7 +88,7 @@ def test_an_open_evaluation_is_of_those_whose_policy_allows_it(house):
 
 def test_under_noise_a_training_that_fails_looks_like_any_other(house, caplog):
     home = house(plan=NOISY)
-    home.trainer.fails = {1: ValueError("patient 4711")}
+    home.trainer.fails = {1: ValueError("the patient is Erika Mustermann")}
     with caplog.at_level(logging.WARNING, "flwr"):
         result = start(home)
     sizes = {push[0].metadata.message_id: len(push) for push in home.grid.pushes[INPUT:CONSISTENCY]}
@@ -100,14 +99,14 @@ def test_under_noise_a_training_that_fails_looks_like_any_other(house, caplog):
 
 def test_without_noise_a_training_that_fails_is_refused_with_a_code_alone(house, tmp_path):
     home = house()
-    home.trainer.fails = {1: ValueError("patient 4711")}
+    home.trainer.fails = {1: ValueError("the patient is Erika Mustermann")}
     replies = []
     delivered = home.grid.delivered
     home.grid.delivered = lambda message: replies.extend(got := delivered(message)) or got
     start(home, folder=tmp_path / "run")
     record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
     assert record.rounds[0].attempts[0].refused == {"node-1": "failed"}
-    assert not any("4711" in repr(reply) for reply in replies)
+    assert not any("Mustermann" in repr(reply) for reply in replies)
 
 
 def test_replies_have_one_size_whatever_a_client_trained(house):
