@@ -99,7 +99,7 @@ class GridAttempt:
         )
 
     def _take(self, name: str, reply: Message, meter: PhaseMeter) -> None:
-        if reply.has_error():
+        if not reply.has_content():
             return  # lost: it is waited for until the phase closes
         try:
             frames = unpack(reply.content, Answer).frames

@@ -11,7 +11,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedprivacy.crypto import Directory, verify
-from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.errors import PeerError, Reason
 from fedprivacy.flower.polling import replies
 from fedprivacy.flower.records import HELLO_LABEL, Answer, Hello, Present, is_ours, pack, unpack
 from fedprivacy.rounds import Refusal
@@ -31,13 +31,12 @@ class Members:
     run_id: bytes
     directory: Directory | None
     timeout: float
+    problem: str = "no node answered"
+    """What was wrong at one of them, last."""
     _present: dict[int, Present] = field(default_factory=dict)
 
     def meet(self, grid: Grid, nodes: Sequence[int], message_type: str) -> dict[int, str]:
-        """Client ids by node, of those nodes that take part; the others are named in the log.
-
-        Raises `ConfigurationError` where none does, with what is wrong at one of them.
-        """
+        """Client ids by node, of those nodes that take part; the others are named in the log."""
         problems = self._ask(grid, [n for n in nodes if n not in self._present], message_type)
         known = {node: self._present[node] for node in nodes if node in self._present}
         if known:
@@ -48,11 +47,7 @@ class Members:
                 del known[node]
         for node, problem in problems.items():
             _LOG.warning("node %d %s", node, problem)
-        if not known:
-            node, problem = next(iter(problems.items()), (0, "did not answer"))
-            raise ConfigurationError(
-                f"none of {len(nodes)} nodes takes part; node {node} {problem}"
-            )
+            self.problem = f"node {node} {problem}"
         return {node: present.client_id for node, present in known.items()}
 
     def run_config(self, node: int) -> bytes:
@@ -94,7 +89,7 @@ class Members:
 
 
 def _introduction(reply: Message) -> Present:
-    if reply.has_error() or not is_ours(reply.content):
+    if not reply.has_content() or not is_ours(reply.content):
         raise PeerError(
             Reason.MALFORMED,
             "does not speak for itself: is privacy_mod the first of its ClientApp's mods, and does "

@@ -49,9 +49,7 @@ def privacy_mod(message: Message, context: Context, call_next: ClientAppCallable
     List it first: `ClientApp(mods=[privacy_mod])`. Which client this node is, with which policy,
     key and store, its own configuration says (`fedprivacy.flower.client_folder`).
     """
-    if not message.has_content():
-        return call_next(message, context)
-    if is_ours(message.content):
+    if message.has_content() and is_ours(message.content):
         return Message(pack(_answered(message, context, call_next)), reply_to=message)
     return _in_the_clear(message, context, call_next)
 

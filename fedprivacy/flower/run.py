@@ -90,6 +90,16 @@ class PrivateRun:
         if self.ended:
             _LOG.info("no round: %s", self.ended)
             return []
+        try:
+            return self._round(grid, messages, timeout)
+        except ConfigurationError as error:
+            # What never worked is told at once; what has worked so far is not lost with its result.
+            if not self.had_sum:
+                raise
+            self._end(str(error))
+            return []
+
+    def _round(self, grid: Grid, messages: Sequence[Message], timeout: float) -> list[Message]:
         template = _common(messages)
         nodes = [message.metadata.dst_node_id for message in messages]
         number, parameters = len(self._rounds) + 1, self._known_parameters(template, len(nodes))
@@ -267,6 +277,9 @@ class _Round:
         asked = drawn(names, self.plan.sampling, rng=rng.child(f"sample/{self.number}"))
         if fault := cohort_fault(self.plan, len(asked)):
             # A small sample is chance. Too few nodes from the start are a mistake.
+            if not names and not self.run_.had_sum:
+                problem = self.run_.members.problem
+                raise ConfigurationError(f"no node takes part in the first round; {problem}")
             if self.plan.sampling.scheme == "all" and not self.run_.had_sum:
                 raise ConfigurationError(f"plan.aggregation with {len(asked)} clients: {fault}")
             _LOG.warning("with %d clients: %s", len(asked), fault)

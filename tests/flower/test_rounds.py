@@ -19,8 +19,10 @@ from fedprivacy.rounds.messages import reason_of
 from fedprivacy.wire import decode
 from flower_loop import (
     CONSISTENCY,
+    CURIOUS,
     INPUT,
     KEYS,
+    PLAIN,
     PLAN,
     SHARES,
     UNMASKING,
@@ -37,8 +39,6 @@ from flower_loop import (
 NODES = {"min_train_nodes": 4, "min_available_nodes": 4, "fraction_evaluate": 0.0}
 MANY = 300_000
 PHASES = (KEYS, SHARES, INPUT, CONSISTENCY, UNMASKING)
-CURIOUS = PLAN.replace("malicious", "honest-but-curious")
-PLAIN = CURIOUS.replace('"secagg"', '"plain"')
 
 
 def start(home, *, rounds=1, timeout=0.2, inner=None, **options):
@@ -183,7 +183,7 @@ def test_a_node_without_the_mod_is_named_with_the_remedy(house, caplog):
 
 def test_a_run_in_which_no_node_has_the_mod_ends_with_the_reason(house):
     home = house(mods=())
-    with pytest.raises(ConfigurationError, match=r"none of 4 nodes takes part; node .*privacy_mod"):
+    with pytest.raises(ConfigurationError, match=r"no node takes part .*; node .*privacy_mod"):
         start(home)
 
 
@@ -227,6 +227,53 @@ def test_too_few_nodes_from_the_start_are_a_mistake_of_configuration(house):
     inner = FedAvg(min_train_nodes=2, fraction_train=0.5, fraction_evaluate=0.0)
     with pytest.raises(ConfigurationError, match=r"plan\.aggregation with 2 clients: "):
         start(home, inner=inner)
+
+
+def test_a_mistake_after_the_first_sum_ends_the_run_with_its_result(house, caplog):
+    home = house()
+
+    class Diverges(FedAvg):
+        def aggregate_train(self, server_round, replies):
+            arrays, metrics = super().aggregate_train(server_round, replies)
+            if arrays is not None:
+                self.last = arrays
+                arrays["scale"] = Array(np.array(np.nan))
+            return arrays, metrics
+
+    inner = Diverges(**NODES)
+    with caplog.at_level(logging.WARNING, "flwr"):
+        result = start(home, rounds=3, inner=inner)
+    assert result.arrays is inner.last
+    assert len(home.grid.pushes) == 1 + 5
+    assert "no further round takes place: model.scale is nan" in caplog.text
+
+
+def test_a_round_that_no_node_joins_is_not_the_last(house):
+    home = house()
+    replies_of = []
+
+    class Watched(FedAvg):
+        def aggregate_train(self, server_round, replies):
+            replies_of.append(len(list(replies)))
+            return super().aggregate_train(server_round, replies)
+
+    class Shifting(type(home.grid)):
+        """In the second round there are only nodes that nobody has met, and that do not answer."""
+
+        def push_messages(self, messages):
+            messages = list(messages)
+            if len(replies_of) == 1:
+                for message in messages:
+                    message.metadata.__dict__["_dst_node_id"] = 7
+                    self.faults[7] = dict.fromkeys(range(9), lost)
+            return super().push_messages(messages)
+
+    home.grid.__class__ = Shifting
+    strategy = PrivateStrategy(
+        Watched(**NODES), plan=home.plan, directory=home.directory, phase_timeout=0.05
+    )
+    strategy.start(home.grid, model(), num_rounds=3, timeout=0.5)
+    assert replies_of == [1, 0, 1]
 
 
 def test_a_node_with_another_run_configuration_takes_no_part(house, caplog):

@@ -39,6 +39,8 @@ value_bits = 20
 weights = "summed"
 max_units_per_client = 100
 """
+CURIOUS = PLAN.replace("malicious", "honest-but-curious")
+PLAIN = CURIOUS.replace('"secagg"', '"plain"')
 NOISY = (
     PLAN.replace("value_bits = 20", "value_bits = 14").replace(
         'weights = "summed"\nmax_units_per_client = 100', 'weights = "uniform"'
