@@ -121,7 +121,7 @@ def test_a_model_of_float32_stays_one(house):
     for name in FLOATS:
         arrays[name] = type(arrays[name])(np.asarray(MODEL[name], dtype=np.float32))
     strategy = PrivateStrategy(FedAvg(**NODES), plan=home.plan, directory=home.directory)
-    result = strategy.start(home.grid, arrays, num_rounds=3)
+    result = strategy.start(home.grid, arrays, num_rounds=2)
     assert {result.arrays[name].dtype for name in FLOATS} == {"float32"}
 
 
