@@ -1,8 +1,9 @@
 """One client of a round in a process of its own, killed where it is told to; run by path.
 
 Arguments: the store, its anchor, protocol and adversary, the point. On standard input a line for
-each thing that it is to do, `receive <hex>` or `contribute <numbers>`; on standard output a line
-for each message that leaves, and `done` after each thing. A point is `before`, `inside` or `after`
+each thing that it is to do, `receive <hex>`, `contribute <numbers>`, `suspend now` (which says the
+sealed state) or `resume <hex>`; on standard output a line for each message that leaves, and `done`
+after each thing. A point is `before`, `inside` or `after`
 a mark of the store (inside: committed, and the anchor not yet moved), or `before` or `after` the
 n-th message that leaves.
 """
@@ -24,7 +25,7 @@ from rounddrive import make_policy
 from sumdrive import enrolled
 
 STORE, ANCHOR, PROTOCOL, ADVERSARY, POINT = sys.argv[1:]
-MARKS = ("begin", "mark_spent", "mark_answered")
+MARKS = ("begin", "mark_spent", "mark_answered", "suspend", "resume")
 
 
 def reach(point):
@@ -40,15 +41,36 @@ class Doomed(ClientStore):
     def _marked(self, name, *args, **named):
         reach(f"before {name}")
         self.mark = name
-        getattr(ClientStore, name)(self, *args, **named)
+        found = getattr(ClientStore, name)(self, *args, **named)
         self.mark = ""
         reach(f"after {name}")
+        return found
 
 
 for each in MARKS:
     setattr(
         Doomed, each, lambda self, *args, name=each, **named: self._marked(name, *args, **named)
     )
+
+
+class Deeds:
+    """What this client is told to do."""
+
+    def __init__(self, known):
+        self.known = known
+        self.client = RoundClient(*known, rng=SystemRng())
+
+    def carry_out(self, what, given):
+        if what == "receive":
+            yield from self.client.receive(SERVER, bytes.fromhex(given))
+        elif what == "suspend":
+            yield Send(SERVER, self.client.suspend())
+        elif what == "resume":
+            sealed = bytes.fromhex(given)
+            self.client = RoundClient.resume(sealed, *self.known, rng=SystemRng())
+        else:
+            values = np.array([float(v) for v in given.split(",")])
+            yield from self.client.contribute(Update(values))
 
 
 def main():
@@ -63,17 +85,12 @@ def main():
         storage.AnchoredFile._settle_anchor = settle_later
         identity = enrolled(5)[0]["c001"]
         policy = make_policy(Adversary(ADVERSARY), PROTOCOL)
-        client = RoundClient(policy, identity, store, rng=SystemRng())
+        known = policy, identity, store
+        deeds = Deeds(known)
         sent = 0
         for line in sys.stdin:
-            what, given = line.split()
-            if what == "receive":
-                effects = client.receive(SERVER, bytes.fromhex(given))
-            else:
-                values = np.array([float(v) for v in given.split(",")])
-                effects = client.contribute(Update(values))
             try:
-                for effect in effects:
+                for effect in deeds.carry_out(*line.split()):
                     if isinstance(effect, Send):
                         sent += 1
                         reach(f"before {sent}")

@@ -76,6 +76,13 @@ class Remote:
     def contribute(self, update):
         yield from self._tell("contribute " + ",".join(str(v) for v in update.values))
 
+    def suspend(self):
+        (sealed,) = self._tell("suspend now")
+        return sealed.message
+
+    def resume(self, sealed):
+        assert not list(self._tell(f"resume {sealed.hex()}"))
+
     def _tell(self, line):
         try:
             self.process.stdin.write(line + "\n")
@@ -204,3 +211,82 @@ def test_a_client_that_lives_answers_once_as_well(place, setting):
 def test_every_point_is_one_that_is_reached():
     assert len(CASES) == len(UNANSWERED) + len(ANSWERED) + len(LAST) + 7 + 5
     assert len(set(UNANSWERED + ANSWERED + LAST)) == 21
+
+
+# ---------------------------------------------------------------------- a process for each message
+
+
+class Nomad:
+    """A client whose every message is taken by a process of its own."""
+
+    def __init__(self, place, setting):
+        self.make = lambda: Remote(*place, setting, "never")
+        self.process, self.processes = self.make(), 0
+        self.round_plan = self.update = self.sealed = None
+        self.has_left = False
+
+    def receive(self, sender, message):
+        if self.sealed is not None:
+            self.process = self.make()
+            self.process.resume(self.sealed)
+        yield from self.process.receive(sender, message)
+        self.processes += 1
+        self.round_plan = "accepted"
+        if self.processes == 3:
+            yield from self.process.contribute(self.update)
+        if self.processes < 5:
+            self.sealed = self.process.suspend()
+        assert self.process.end() == 0
+        assert not self.process.failures
+
+    def contribute(self, update):
+        self.update = update
+        return ()
+
+
+def test_each_message_of_a_round_may_be_taken_by_a_process_of_its_own(place):
+    with consortium(MALICIOUS, place) as house:
+        nomad = Nomad(place, MALICIOUS)
+        outcome = run(house, 1, nomad, Transcript())
+        assert nomad.processes == 5
+        assert outcome.survivors == house.names
+        house.assert_exact(outcome)
+
+
+@pytest.mark.parametrize("point", ["before", "inside", "after"])
+@pytest.mark.parametrize("mark", ["suspend", "resume"])
+def test_a_client_killed_while_it_falls_asleep_or_wakes_is_lost_for_the_attempt_alone(
+    place, mark, point
+):
+    """Its state, where one was given out, is good once or never, and the next attempt has it."""
+    with consortium(MALICIOUS, place) as house:
+        invitation = next(
+            e.message for e in house.server().invite(house.names) if e.recipient == ME
+        )
+        known = house.policy, house.identities[ME]
+        sealed = None
+        if mark == "resume":
+            client = RoundClient(*known, house.stores[ME], rng=house.rng)
+            list(client.receive(SERVER, invitation))
+            sealed = client.suspend()
+        house.stores[ME].close()
+        doomed = Remote(*place, MALICIOUS, f"{point} {mark}")
+        if mark == "suspend":
+            assert list(doomed.receive(SERVER, invitation))
+            with pytest.raises(ValueError, match="not enough values"):
+                doomed.suspend()
+        else:
+            doomed.resume(sealed)
+        assert doomed.end() == -signal.SIGKILL
+        assert not doomed.failures
+
+        with ClientStore(place[0], anchor=place[1]) as store:
+            if sealed is not None and point == "before":
+                RoundClient.resume(sealed, *known, store, rng=house.rng)
+            elif sealed is not None:
+                with pytest.raises(PeerError) as caught:
+                    RoundClient.resume(sealed, *known, store, rng=house.rng)
+                assert caught.value.reason is Reason.SEALED_STATE
+            second = run(house, 2, RoundClient(*known, store, rng=house.rng), Transcript())
+        assert second.survivors == house.names
+        house.assert_exact(second)

@@ -143,3 +143,39 @@ def store_put_back(honest):
         if not honest:
             told.won, told.exact = difference(table, first, second, "c4"), False
         return told
+
+
+@lie(Reason.SEALED_STATE)
+def one_sealed_state_for_two_rosters(honest):
+    """Whoever keeps a sleeping client's state wakes it twice, and it meets two rosters.
+
+    It would deal the same two secrets in both, and go on from either.
+    """
+    table = Table()
+    script = table.script().invite(untrained=["c0"])
+    sealed = script.clients["c0"].suspend()
+    script.wake("c0", sealed)
+    if honest:
+        script.train("c0")
+        return script.finish()
+    first = script.roster().dealt.pop("c0")
+    if script.wake("c0", sealed):
+        script.roster(lambda _: script.honest_entries(table.names[:4]), ["c0"])
+    return table.told(won=script.dealt.get("c0", first) != first)
+
+
+@lie(Reason.SEALED_STATE)
+def sealed_state_of_an_attempt_that_is_over(honest):
+    """A client that took part in a second attempt is woken in the first, where it slept."""
+    table = Table()
+    cohort = table.cohort()
+    first = table.script(table.freeze(cohort), cohort).invite(untrained=["c0"])
+    sealed = first.clients["c0"].suspend()
+    if honest:
+        first.wake("c0", sealed)
+        first.train("c0")
+        return first.finish()
+    table.script(table.freeze(cohort, attempt=2), cohort).invite()
+    if first.wake("c0", sealed):
+        first.roster(to=["c0"])
+    return table.told(won="c0" in first.dealt)

@@ -226,6 +226,7 @@ class Script:
         place=None,
         ledger=b"",
         sender=SERVER,
+        untrained=(),
     ):
         for name in self.cohort.members if to is None else to:
             if name not in self.table.stores:
@@ -237,10 +238,27 @@ class Script:
             message = encode(Invitation(offered, place or self.places[name], data, sent, ledger))
             for body in self._hear(name, message, sender):
                 self.adverts[name] = body
-            if self.clients[name].round_plan is not None:
-                update = Update(self.table.vectors[name].astype(np.float64))
-                self.volunteered[name] = self._collect(name, self.clients[name].contribute(update))
+            if self.clients[name].round_plan is not None and name not in untrained:
+                self.train(name)
         return self
+
+    def train(self, name):
+        """A client's vector is ready."""
+        update = Update(self.table.vectors[name].astype(np.float64))
+        self.volunteered[name] = self._collect(name, self.clients[name].contribute(update))
+
+    def wake(self, name, sealed):
+        """A client goes on from this sealed state, if it takes it."""
+        table = self.table
+        table.opened += 1
+        rng = table.rng.child(f"{name}/{table.opened}")
+        known = table.policy, table.identities[name], table.stores[name]
+        try:
+            self.clients[name] = RoundClient.resume(sealed, *known, rng=rng)
+        except PeerError as error:
+            self.table.refusals.append((name, error.reason))
+            return False
+        return True
 
     def admit(self, name):
         table = self.table

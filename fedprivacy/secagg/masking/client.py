@@ -118,6 +118,7 @@ class MaskingClient:
         self._peers = {p.index: _Peer(p.client_id, p.mask_key) for p in peers}
         self._unopened = state.unopened
         self._survivors = state.survivors
+        self._own: RosterEntry | None = None
 
     @property
     def phase(self) -> ClientPhase:
@@ -210,6 +211,12 @@ class MaskingClient:
     # ------------------------------------------------------------------ phases
 
     def _entry(self) -> RosterEntry:
+        """How the others are to see this client: with the keys that it sent."""
+        if self._own is None:
+            self._own = self._sign_keys()
+        return self._own
+
+    def _sign_keys(self) -> RosterEntry:
         # > [BIK+17, round 0] (c_u^PK, c_u^SK) <- KA.gen, (s_u^PK, s_u^SK) <- KA.gen
         seal_key, mask_key = self._secrets.seal.public, self._secrets.mask.public
         signature = b""
