@@ -63,6 +63,10 @@ class Parameters:
     def length(self) -> int:
         return self.layout.length
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(shape for _, _, shape in self.layout.describe())
+
     def vector(self, arrays: Mapping[str, Array]) -> Floats:
         """The values, `(length,)` float64, as they are, NaN among them."""
         out = np.empty(self.length)
@@ -101,8 +105,7 @@ class Parameters:
 
     def _places(self) -> Iterator[tuple[str, tuple[int, ...], slice]]:
         start = 0
-        described = self.layout.describe()
-        for name, (_, _, shape) in zip(self.names, described, strict=True):
+        for name, shape in zip(self.names, self.shapes, strict=True):
             end = start + math.prod(shape)
             yield name, shape, slice(start, end)
             start = end

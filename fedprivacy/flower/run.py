@@ -133,12 +133,13 @@ class PrivateRun:
                 _LOG.info("%s", settled.why)
             self.plan = settled.plan
             self._open_books(self._parameters.length)
-        # What was summed once is summed ever after: some strategies turn whole numbers into floats.
+        # What was summed once is summed ever after: some strategies turn whole numbers into floats,
+        # or float32 into float64.
         found = Parameters.of(arrays, self._parameters.names)
-        if found != self._parameters:
+        if found.shapes != self._parameters.shapes:
             raise ConfigurationError("the model has other arrays than in the first round: keep one")
-        self._parameters.check_finite(arrays)
-        return self._parameters
+        found.check_finite(arrays)
+        return found
 
     def _open_books(self, length: int) -> None:
         ledger, operator = self.terms.ledger, self.terms.operator

@@ -115,14 +115,17 @@ def test_a_subclass_keeps_its_own_start(house):
     assert not np.array_equal(vector(result.arrays), vector(model()))
 
 
-def test_a_model_of_float32_stays_one(house):
-    home = house(dtype=np.float32)
+@pytest.mark.parametrize("kind", [FedAvg, FedAdam])
+def test_a_model_of_float32_is_trained_in_every_round(house, kind):
+    home = house(plan=PLAIN, dtype=np.float32)
     arrays = model()
     for name in FLOATS:
         arrays[name] = type(arrays[name])(np.asarray(MODEL[name], dtype=np.float32))
-    strategy = PrivateStrategy(FedAvg(**NODES), plan=home.plan, directory=home.directory)
-    result = strategy.start(home.grid, arrays, num_rounds=2)
-    assert {result.arrays[name].dtype for name in FLOATS} == {"float32"}
+    strategy = PrivateStrategy(kind(**NODES), plan=home.plan)
+    result = strategy.start(home.grid, arrays, num_rounds=3)
+    assert len(home.grid.pushes) == 1 + 3
+    if kind is FedAvg:  # others turn it into float64 by themselves
+        assert {result.arrays[name].dtype for name in FLOATS} == {"float32"}
 
 
 @pytest.mark.parametrize(
