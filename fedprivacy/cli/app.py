@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from fedprivacy.cli import budgets, clients, directories, keys, ledgers, plans, records, runs
+from fedprivacy.cli import (
+    budgets,
+    clients,
+    directories,
+    flower,
+    keys,
+    ledgers,
+    plans,
+    records,
+    runs,
+)
 from fedprivacy.cli.help import command, group
 
 __all__ = ["app"]
@@ -54,5 +64,6 @@ app.add_typer(budgets.app, name="budget")
 command(app, "report", *clients.REPORT_EXAMPLES)(clients.report)
 app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")
+app.add_typer(flower.app, name="flower")
 app.add_typer(directories.app, name="directory")
 command(app, "pin", *directories.PIN_EXAMPLES)(directories.pin)

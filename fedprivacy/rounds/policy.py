@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.rules import Adjacency, Trust
 from fedprivacy.secagg import Adversary
 
-__all__ = ["ClientPolicy"]
+__all__ = ["Clear", "ClientPolicy"]
 
 _Floor = Annotated[int, Meta(ge=0, lt=1 << 31)]
 _RAISE = "ask the operator to raise it"
@@ -78,6 +79,15 @@ class BudgetLimit(Section, frozen=True, kw_only=True):
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
 
 
+class Clear(enum.Enum):
+    """What this client's own code may answer in the clear, outside of every sum and budget."""
+
+    EVALUATE = "evaluate"
+    """Metrics of a model on this client's data."""
+    QUERY = "query"
+    """Whatever the code of an app tells."""
+
+
 class ClientPolicy(Section, frozen=True, kw_only=True):
     """What this client demands of any plan, and where it keeps what is its own."""
 
@@ -88,6 +98,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     """Path of the store that remembers what this client has answered."""
     data: str = ""
     """This client's own word for its data, a path say: the store refuses it under a second id."""
+    clear: tuple[Clear, ...] = ()
+    """Of a Flower app: kinds of messages that are answered in the clear; by default none."""
     require: Requirements = Requirements()
     budget: dict[str, BudgetLimit] = msgspec.field(default_factory=dict)
     """By data set; with one, this client takes part in nothing that is not charged to one."""

@@ -18,12 +18,12 @@ from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.policy import NoiseFloor
 from fedprivacy.rounds.rules import AUTO, NoiseRules, Trust
+from fedprivacy.rounds.sampling import smallest_cohort
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
 from fedprivacy.simulation.dealing import FeatureScale, Population
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import deal_hospitals, hospital_name
 from fedprivacy.simulation.phones import deal_phones, phone_name
-from fedprivacy.simulation.sampling import smallest_cohort
 
 __all__ = ["DataSpec", "FaultSpec", "Job", "JobFile", "ModelSpec", "Stores"]
 

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
 
-import msgspec
-
-from fedprivacy.errors import BudgetExhausted, ConfigurationError, Reason
+from fedprivacy.crypto import SigningKey
+from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.ledger import Reservation
-from fedprivacy.randomness import InsecureTestRng, Rng, SystemRng
+from fedprivacy.randomness import SEED_BYTES, InsecureTestRng, Rng, SystemRng
 from fedprivacy.rounds import Guarantee, RoundClient, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds.books import Books
 from fedprivacy.rounds.record import (
     AttemptRecord,
     GuaranteeRecord,
     NoiseRecord,
-    PhaseRecord,
     SimulatedRound,
     SimulatedRun,
 )
 from fedprivacy.rounds.rules import Trust
+from fedprivacy.rounds.run_folder import RunFolder
+from fedprivacy.rounds.sampling import cohort_fault, drawn, weakest_cohort
 from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
-from fedprivacy.simulation.books import Books
 from fedprivacy.simulation.faults import Dropouts
 from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.members import Members
-from fedprivacy.simulation.sampling import cohort_fault, drawn, weakest_cohort
 from fedprivacy.simulation.training import Training
 from fedprivacy.simulation.witness import Witness
 from fedprivacy.transport import InProcess, Outcome, PhaseMeter
+from fedprivacy.transport.attempts import attempt_record, untried
 from fedprivacy.vector import Update, Weights
 from fedprivacy.wire import DIGEST_BYTES, Transcript
 
@@ -66,6 +65,7 @@ class Simulation:
     run_id: bytes = b""
     _members: Members = field(init=False)
     _books: Books | None = None
+    _files: RunFolder | None = None
     _training: Training = field(init=False)
     _cohort: int = field(init=False)
     _clip: float = field(init=False)
@@ -83,12 +83,20 @@ class Simulation:
             plan.pipeline(self._training.length, size)
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
-            _make_folder(self.folder)
+            self._files = RunFolder.make(self.folder)
         if plan.noise.trust is not Trust.NONE:
             place = ":memory:" if self.folder is None else self.folder / "ledger.db"
-            self._books = Books.open(plan, self._training.length, place, rng=self.rng)
-            if self.folder is not None:
-                _write_whole(self.folder / "operator.pub", self._books.operator_text)
+            self._books = Books.open(
+                plan,
+                self._training.length,
+                place,
+                operator=SigningKey.from_seed(self.rng.child("operator").bytes(SEED_BYTES)),
+                reason="simulation",
+                clock=lambda: int(time.time()),
+                rng=self.rng.child("ledger"),
+            )
+            if self._files is not None:
+                self._files.keep("operator.pub", self._books.operator_text)
         self._members = Members.enrol(
             names,
             with_directory=plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS,
@@ -103,7 +111,8 @@ class Simulation:
             observer.round_started(number, self.job.file.rounds)
             record = self._round(number, observer)
             rounds.append(record)
-            self._append(record)
+            if self._files is not None:
+                self._files.append(record)
             observer.round_ended(record)
             if record.outcome == "refused":
                 break
@@ -121,13 +130,13 @@ class Simulation:
         plan = self.job.plan
         asked = drawn(self._members.names, plan.sampling, rng=self.rng.child(f"sample/{number}"))
         if plan.sampling.scheme != "all" and cohort_fault(plan, len(asked)):
-            return self._without_sum(number, "aborted", (_untried(),))
+            return self._without_sum(number, "aborted", (untried(),))
         cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         try:
             for outcome, frozen, witness in self._attempts(number, cohort, out, observer):
-                record = _attempt_record(frozen, outcome)
+                record = attempt_record(frozen, outcome)
                 attempts.append(record)
                 if outcome.aggregate is not None:
                     return self._summed(frozen, outcome, witness, tuple(attempts))
@@ -268,14 +277,6 @@ class Simulation:
 
     # ------------------------------------------------------------------ files
 
-    def _append(self, record: RoundRecord) -> None:
-        if self.folder is None:
-            return
-        with (self.folder / "rounds.jsonl").open("ab") as file:
-            file.write(msgspec.json.encode(record) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
     def _finish(self, rounds: tuple[RoundRecord, ...]) -> RunRecord:
         plan, held_out = self.job.plan, self._training.population.held_out
         simulated = [r.simulation_only for r in rounds if r.outcome == "sum" and r.simulation_only]
@@ -301,75 +302,6 @@ class Simulation:
                 quantisation_bound=closest.quantisation_bound if closest else 0.0,
             ),
         )
-        if self.folder is not None:
-            _write_whole(self.folder / "record.json", record.to_json())
+        if self._files is not None:
+            self._files.finish(record)
         return record
-
-
-def _attempt_record(plan: RoundPlan, outcome: Outcome) -> AttemptRecord:
-    error = outcome.error
-    return AttemptRecord(
-        attempt=plan.attempt,
-        round_id=plan.round_id.hex(),
-        outcome="sum" if outcome.aggregate is not None else "aborted",
-        reason=_code(error.reason.name) if error else "",
-        survivors=outcome.survivors,
-        refused={name: _code(reason.name) for name, reason in sorted(outcome.refused.items())},
-        excluded={name: _code(e.reason.name) for name, e in sorted(outcome.excluded.items())},
-        culprits=error.culprits if error else (),
-        unmasking_requested=outcome.unmasking_requested,
-        phases=tuple(
-            PhaseRecord(
-                phase=meter.phase,
-                seconds=meter.seconds,
-                bytes_up=_total(meter.up),
-                bytes_up_most=max(meter.up.values(), default=0),
-                bytes_down=_total(meter.down),
-                lost=meter.lost,
-            )
-            for meter in outcome.phases
-        ),
-    )
-
-
-def _untried() -> AttemptRecord:
-    """Too few were drawn: no plan was frozen, nobody was asked and nothing was charged."""
-    return AttemptRecord(
-        attempt=1,
-        round_id="",
-        outcome="aborted",
-        reason=_code(Reason.TOO_FEW.name),
-        survivors=(),
-        refused={},
-        excluded={},
-        culprits=(),
-        unmasking_requested=False,
-        phases=(),
-    )
-
-
-def _code(name: str) -> str:
-    return name.lower().replace("_", "-")
-
-
-def _total(traffic: Counter[str]) -> int:
-    return sum(traffic.values())
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        raise ConfigurationError(f"{folder} exists: name another folder for this run") from None
-    except OSError as error:
-        raise ConfigurationError(f"{folder}: {error.strerror or error}") from None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Either the old file or the whole new one is there, whenever the machine stops."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -20,13 +20,13 @@ from fedprivacy.reporting.run_report import run_report
 from fedprivacy.rounds import Guarantee
 from fedprivacy.rounds.privacy import release_of, round_event
 from fedprivacy.rounds.rules import Mechanism, SamplingRules
+from fedprivacy.rounds.sampling import cohort_fault, drawn, weakest_cohort
 from fedprivacy.secagg import SERVER
 from fedprivacy.shipped import shipped_path
 from fedprivacy.simulation.dealing import FeatureScale
 from fedprivacy.simulation.faults import Drop, Phase
 from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.run import Simulation
-from fedprivacy.simulation.sampling import cohort_fault, drawn, weakest_cohort
 from fedprivacy.simulation.training import Training
 from fedprivacy.wire import Transcript
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import SEED_BYTES, Keystream, Rng, uniform_below
-from fedprivacy.rounds import Plan
+from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import fewest_clients, quorum_fault
 from fedprivacy.rounds.rules import SamplingRules
 

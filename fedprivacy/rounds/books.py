@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedprivacy.crypto import Authority, SigningKey
+from fedprivacy.errors import ConfigurationError
 from fedprivacy.ledger import (
     BudgetKey,
     BudgetLedger,
@@ -15,19 +16,19 @@ from fedprivacy.ledger import (
     SignedHead,
     spend_of,
 )
-from fedprivacy.randomness import SEED_BYTES, Rng
-from fedprivacy.rounds import Plan
+from fedprivacy.randomness import Rng
+from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.privacy import release_of, round_event
 from fedprivacy.rounds.record import BudgetRecord
 
 __all__ = ["Books"]
 
-_APPROVER = "the job's plan"
+_APPROVER = "the plan"
 
 
 @dataclass(slots=True)
 class Books:
-    """One budget, of one plan, in a ledger of its own; `length` is that of an update."""
+    """One plan's budget in a ledger; `length` is that of an update, `operator` signs heads."""
 
     plan: Plan
     length: int
@@ -36,24 +37,41 @@ class Books:
     key: BudgetKey
 
     @classmethod
-    def open(cls, plan: Plan, length: int, place: str | Path, *, rng: Rng) -> Books:
-        """A new ledger with the budget that the plan sets for its data set and unit."""
-        ledger = BudgetLedger.found(
-            place,
-            clock=lambda: int(time.time()),
-            accountant=LedgerAccountant(),
-            rng=rng.child("ledger"),
-        )
-        key = BudgetKey(plan.dataset.id, plan.dataset.unit)
-        ledger.open_budget(
-            key,
-            adjacency=plan.dataset.adjacency.value,
-            epsilon=plan.noise.epsilon,
-            delta=plan.noise.delta,
-            approver=_APPROVER,
-            reason="simulation",
-        )
-        operator = SigningKey.from_seed(rng.child("operator").bytes(SEED_BYTES))
+    def open(
+        cls,
+        plan: Plan,
+        length: int,
+        place: str | Path,
+        *,
+        operator: SigningKey,
+        reason: str,
+        clock: Callable[[], int],
+        rng: Rng,
+    ) -> Books:
+        """The budget of the plan's data set and unit, in the ledger at `place`.
+
+        Where the ledger has none it is opened with what the plan sets; one that is there stays as
+        it was agreed on, with all that was charged before. Raises `ConfigurationError` where it
+        was agreed on under another adjacency.
+        """
+        ledger = BudgetLedger.found(place, clock=clock, accountant=LedgerAccountant(), rng=rng)
+        key, adjacency = BudgetKey(plan.dataset.id, plan.dataset.unit), plan.dataset.adjacency.value
+        agreed = {budget.key: budget.terms for budget in ledger.budgets()}
+        if key not in agreed:
+            ledger.open_budget(
+                key,
+                adjacency=adjacency,
+                epsilon=plan.noise.epsilon,
+                delta=plan.noise.delta,
+                approver=_APPROVER,
+                reason=reason,
+            )
+        elif agreed[key].adjacency != adjacency:
+            ledger.close()
+            raise ConfigurationError(
+                f"plan.dataset.adjacency = {adjacency} where the ledger's budget of {key} is for "
+                f"{agreed[key].adjacency}: what they charge cannot be added up, use the latter"
+            )
         return cls(plan, length, ledger, operator, key)
 
     def reserve(self, run_id: bytes, number: int, attempt: int, cohort: int) -> Reservation | None:

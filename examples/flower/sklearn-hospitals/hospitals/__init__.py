@@ -1,0 +1,1 @@
+"""Twenty hospitals in Flower, with private rounds."""

@@ -1,0 +1,17 @@
+"""A hospital: one step for each patient, which privacy_mod clips, rounds, noises and masks."""
+
+from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedprivacy.flower import privacy_mod
+from hospitals.task import steps
+
+app = ClientApp(mods=[privacy_mod])
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """The weights after one step, a row for each patient: the plan's unit is the patient."""
+    (weights,) = message.content["arrays"].to_numpy_ndarrays()
+    stepped = steps(int(context.node_config["partition-id"]), weights)
+    return Message(RecordDict({"arrays": ArrayRecord([stepped])}), reply_to=message)

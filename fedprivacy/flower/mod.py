@@ -1,0 +1,138 @@
+"""`privacy_mod`: a node's side of a private round, around the app's own training.
+
+What leaves a node in the clear never depends on its data. A round's messages are answered by the
+mod; the app trains when the mod says so. Everything else is answered in the clear only where the
+client's own policy says that it may be.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from flwr.app import Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp.typing import ClientAppCallable
+from flwr.common.constant import APP_DIR, ErrorCode
+from flwr.supercore.utils import get_flwr_home
+
+from fedprivacy.errors import BudgetExhausted, FedPrivacyError, PeerError, PolicyRefused, Reason
+from fedprivacy.flower.client_folder import ClientFolder, own_folder
+from fedprivacy.flower.outbox import Outbox
+from fedprivacy.flower.records import (
+    HELLO_LABEL,
+    WITHHELD,
+    Answer,
+    Exchange,
+    Hello,
+    Present,
+    is_ours,
+    pack,
+    run_config_digest,
+    unpack,
+)
+from fedprivacy.flower.state import forget, resume, suspend
+from fedprivacy.flower.training import TrainingFailed, read_broadcast, trained_update
+from fedprivacy.randomness import SystemRng
+from fedprivacy.rounds import Refusal, RoundClient
+from fedprivacy.secagg import SERVER
+from fedprivacy.wire import DIGEST_BYTES, encode
+
+__all__ = ["privacy_mod"]
+
+_LOG = logging.getLogger("flwr.fedprivacy")
+
+
+def privacy_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Answer a message of a private round, or see that nothing else leaves in the clear.
+
+    List it first: `ClientApp(mods=[privacy_mod])`. Which client this node is, with which policy,
+    key and store, its own configuration says (`fedprivacy.flower.client_folder`).
+    """
+    if message.has_content() and is_ours(message.content):
+        return Message(pack(_answered(message, context, call_next)), reply_to=message)
+    return _in_the_clear(message, context, call_next)
+
+
+def _own(context: Context) -> ClientFolder:
+    bundles = (Path(get_flwr_home()) / APP_DIR,)
+    return ClientFolder.open(own_folder(context.node_config, os.environ, bundles))
+
+
+def _in_the_clear(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    category = message.metadata.message_type.partition(".")[0]
+    if category == "train":
+        # Whatever the app would send back, its parameters or their number, is a function of data.
+        reason = "privacy_mod trains in private rounds only: wrap the strategy in PrivateStrategy"
+        return Message(Error(ErrorCode.MOD_FAILED_PRECONDITION, reason), reply_to=message)
+    try:
+        with _own(context) as own:
+            allowed = own.policy.clear
+    except FedPrivacyError as error:
+        _LOG.error("%s", error)
+        allowed = ()
+    if category in {kind.value for kind in allowed}:
+        return call_next(message, context)
+    return Message(RecordDict({WITHHELD: MetricRecord()}), reply_to=message)
+
+
+def _answered(message: Message, context: Context, call_next: ClientAppCallable) -> Present | Answer:
+    """The reply's body; whatever goes wrong is told with a registered code, and logged here."""
+    try:
+        order: Hello | Exchange = unpack(message.content, Hello | Exchange)
+        with _own(context) as own:
+            if isinstance(order, Hello):
+                return _introduce(order, context, own)
+            return _exchange(order, message, context, call_next, own)
+    except FedPrivacyError as error:
+        _LOG.error("%s", error)
+        return _refusal(_reason(error))
+    except Exception as error:  # noqa: BLE001 - Flower sends the text of what is raised here
+        _LOG.error("a bug of fedprivacy on this node", exc_info=error)
+        return _refusal(Reason.FAILED)
+
+
+def _refusal(reason: Reason, round_id: bytes = bytes(DIGEST_BYTES)) -> Answer:
+    return Answer((encode(Refusal(round_id, reason.value)),))
+
+
+def _reason(error: FedPrivacyError) -> Reason:
+    if isinstance(error, PeerError | PolicyRefused):
+        return error.reason
+    return Reason.BUDGET if isinstance(error, BudgetExhausted) else Reason.FAILED
+
+
+def _introduce(hello: Hello, context: Context, own: ClientFolder) -> Present:
+    name, config = own.identity.client_id, run_config_digest(context.run_config)
+    node = context.node_id.to_bytes(8, "big")
+    signature = own.identity.key.sign(HELLO_LABEL, hello.run, node, name.encode(), config)
+    return Present(name, config, signature)
+
+
+def _exchange(
+    order: Exchange,
+    message: Message,
+    context: Context,
+    call_next: ClientAppCallable,
+    own: ClientFolder,
+) -> Answer:
+    rng, outbox = SystemRng(), Outbox()
+    if order.begins:
+        forget(context)
+        client = RoundClient(own.policy, own.identity, own.store, rng=rng)
+    else:
+        client = resume(context, own, rng=rng)
+    for frame in order.frames:
+        outbox.carry_out(client.receive(SERVER, frame))
+    plan = client.round_plan
+    if order.broadcast and plan is not None and not client.has_left:
+        try:
+            broadcast = read_broadcast(order.broadcast, plan, message, context)
+            update = trained_update(plan, broadcast, message, lambda m: call_next(m, context))
+        except (PeerError, TrainingFailed) as error:
+            _LOG.error("%s", error)
+            return _refusal(_reason(error), plan.round_id)
+        outbox.carry_out(client.contribute(update))
+    if not client.has_left and not outbox.is_done:
+        suspend(context, client)
+    return Answer(tuple(outbox.frames))

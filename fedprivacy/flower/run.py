@@ -1,0 +1,398 @@
+"""The private rounds of one run over a Grid: whom to ask, what it costs, what came of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+
+from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.errors import BudgetExhausted, ConfigurationError
+from fedprivacy.flower.attempt import GridAttempt, Timeouts
+from fedprivacy.flower.members import Members
+from fedprivacy.flower.parameters import Parameters, floating_names
+from fedprivacy.flower.records import Broadcast, is_ours, record_digest
+from fedprivacy.ledger import Reservation
+from fedprivacy.randomness import Rng
+from fedprivacy.rounds import Guarantee, Plan, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds.auto import settle
+from fedprivacy.rounds.books import Books
+from fedprivacy.rounds.record import AttemptRecord, GuaranteeRecord
+from fedprivacy.rounds.rules import Trust
+from fedprivacy.rounds.run_folder import RunFolder
+from fedprivacy.rounds.sampling import cohort_fault, drawn, smallest_cohort
+from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.transport import Outcome
+from fedprivacy.transport.attempts import attempt_record, untried
+from fedprivacy.vector import Aggregate
+from fedprivacy.wire import DIGEST_BYTES, encode
+
+__all__ = ["PrivateRun", "Terms"]
+
+_LOG = logging.getLogger("flwr.fedprivacy")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What does not change from run to run."""
+
+    plan: Plan
+    directory: Directory | None
+    ledger: str | Path | None
+    operator: SigningKey | None
+    """Signs the ledger's heads; None where no ledger is kept."""
+    folder: Path | None
+    phase_timeout: float
+    weighted_by: str
+    rng: Rng
+
+
+@dataclass(slots=True)
+class PrivateRun:
+    """One run of a strategy: every batch of training messages becomes one private round."""
+
+    terms: Terms
+    run_id: bytes
+    members: Members
+    plan: Plan
+    """With its protocol settled, once the first round has begun."""
+    clip: float = 0.0
+    """The norm in force in the next round; zero: a run's first."""
+    ended: str = ""
+    """Why no further round takes place; empty while there may be one."""
+    _parameters: Parameters | None = None
+    _books: Books | None = None
+    _files: RunFolder | None = None
+    _rounds: list[RoundRecord] = field(default_factory=list)
+    _clients: set[str] = field(default_factory=set)
+    _cohort: int = 0
+    """The smallest with which a round was tried: of it the guarantee speaks."""
+
+    @classmethod
+    def start(cls, terms: Terms) -> PrivateRun:
+        """A run without rounds; the folder, if any, is made now."""
+        run_id = terms.rng.child("run").bytes(16)
+        members = Members(run_id, terms.directory, terms.phase_timeout)
+        files = None if terms.folder is None else RunFolder.make(terms.folder)
+        return cls(terms, run_id, members, terms.plan, _files=files)
+
+    def round(self, grid: Grid, messages: Sequence[Message], *, timeout: float) -> list[Message]:
+        """One private round over the nodes of these messages.
+
+        What the strategy gets in the place of their replies: one, of the model with the mean added,
+        or none where there is no sum. `timeout` is in seconds, of the training alone.
+        """
+        if self.ended:
+            _LOG.info("no round: %s", self.ended)
+            return []
+        try:
+            return self._round(grid, messages, timeout)
+        except ConfigurationError as error:
+            # What never worked is told at once; what has worked so far is not lost with its result.
+            if not self.had_sum:
+                raise
+            self._end(str(error))
+            return []
+
+    def _round(self, grid: Grid, messages: Sequence[Message], timeout: float) -> list[Message]:
+        template = _common(messages)
+        nodes = [message.metadata.dst_node_id for message in messages]
+        number, parameters = len(self._rounds) + 1, self._known_parameters(template, len(nodes))
+        if self.plan.noise.trust is not Trust.NONE and number > self.plan.noise.rounds:
+            self._end(f"plan.noise.rounds = {self.plan.noise.rounds} have taken place")
+            return []
+        clients = self.members.meet(grid, nodes, template.metadata.message_type)
+        step = _Round(self, grid, number, template, parameters, clients, timeout)
+        record, aggregate = step.run()
+        self._rounds.append(record)
+        if self._files is not None:
+            self._files.append(record)
+        self._tell(record)
+        return [] if aggregate is None else [step.reply(aggregate)]
+
+    def finish(self) -> None:
+        """Write the record, where a folder was named, and let go of the ledger."""
+        if self._files is not None and self._cohort:
+            self._files.finish(self._record())
+        if self._books is not None:
+            self._books.close()
+
+    # ------------------------------------------------------------------ the first round
+
+    def _known_parameters(self, template: Message, nodes: int) -> Parameters:
+        (arrays,) = template.content.array_records.values()
+        if self._parameters is None:
+            self._parameters = Parameters.of(arrays, floating_names(arrays))
+            settled = settle(self.plan, smallest_cohort(self.plan, nodes))
+            if settled.why:
+                _LOG.info("%s", settled.why)
+            self.plan = settled.plan
+            self._open_books(self._parameters.length)
+        # What was summed once is summed ever after: some strategies turn whole numbers into floats,
+        # or float32 into float64.
+        found = Parameters.of(arrays, self._parameters.names)
+        if found.shapes != self._parameters.shapes:
+            raise ConfigurationError("the model has other arrays than in the first round: keep one")
+        found.check_finite(arrays)
+        return found
+
+    def _open_books(self, length: int) -> None:
+        ledger, operator = self.terms.ledger, self.terms.operator
+        if self.plan.noise.trust is Trust.NONE or ledger is None or operator is None:
+            return
+        self._books = Books.open(
+            self.plan,
+            length,
+            ledger,
+            operator=operator,
+            reason="Flower",
+            clock=lambda: int(time.time()),
+            rng=self.terms.rng.child("ledger"),
+        )
+
+    # ------------------------------------------------------------------ what is told
+
+    def _end(self, why: str) -> None:
+        self.ended = why
+        _LOG.warning("no further round takes place: %s", why)
+
+    def _tell(self, record: RoundRecord) -> None:
+        budget = ""
+        if record.budget is not None:
+            of = f"{record.budget.epsilon:.3g} of {record.budget.limit:.3g}"
+            budget = f"; epsilon {of} is charged for one {record.budget.unit}"
+        last = record.attempts[-1] if record.attempts else None
+        if record.outcome == "refused":
+            self._end(record.refusal)
+        elif record.outcome == "sum" and last is not None:
+            _LOG.info("the sum of %d clients, one by one unseen%s", len(last.survivors), budget)
+        else:
+            why = last.reason if last is not None else "aborted"
+            _LOG.warning("a round without a sum (%s): the model stays as it is%s", why, budget)
+        for name, what in _problems(record):
+            _LOG.warning("%s: %s", name, what)
+
+    def _record(self) -> RunRecord:
+        parameters = self._parameters
+        length = 1 if parameters is None else parameters.length
+        return RunRecord(
+            fedprivacy=version("fedprivacy"),
+            run_id=self.run_id.hex(),
+            plan=self.plan,
+            plan_hash=self.plan.digest().hex(),
+            guarantee=GuaranteeRecord.of(Guarantee.of(self.plan, self._cohort, length)),
+            clients=tuple(sorted(self._clients)),
+            rounds=tuple(self._rounds),
+        )
+
+    # ------------------------------------------------------------------ for a round
+
+    @property
+    def books(self) -> Books | None:
+        return self._books
+
+    @property
+    def had_sum(self) -> bool:
+        return any(record.outcome == "sum" for record in self._rounds)
+
+    def note_cohort(self, names: Sequence[str]) -> None:
+        """A round with these clients is tried."""
+        self._clients |= set(names)
+        if not self._cohort:
+            guarantee = Guarantee.of(self.plan, len(names), self._length)
+            for line in str(guarantee).splitlines():
+                _LOG.info("%s", line)
+        self._cohort = min(self._cohort or len(names), len(names))
+
+    @property
+    def _length(self) -> int:
+        return 1 if self._parameters is None else self._parameters.length
+
+
+def _problems(record: RoundRecord) -> Iterator[tuple[str, str]]:
+    for attempt in record.attempts:
+        for name, reason in attempt.refused.items():
+            yield name, f"declined ({reason}): its own log says why"
+        for name, reason in attempt.excluded.items():
+            yield name, f"sent what no honest client sends ({reason})"
+        for name in sorted({name for phase in attempt.phases for name in phase.lost}):
+            yield name, "was lost"
+
+
+def _common(messages: Sequence[Message]) -> Message:
+    """A message that stands for all; raises `ConfigurationError` where they are not alike."""
+    first = messages[0]
+    if is_ours(first.content):
+        raise ConfigurationError("the strategy sends a record named `fedprivacy`: rename it")
+    if len(first.content.array_records) != 1:
+        raise ConfigurationError(
+            f"a message has {len(first.content.array_records)} ArrayRecords where one is trained on"
+        )
+    for message in messages[1:]:
+        if _sent(message) != _sent(first) or not _same(message.content, first.content):
+            raise ConfigurationError(
+                f"node {message.metadata.dst_node_id} is sent other content than node "
+                f"{first.metadata.dst_node_id}: in a private round all train on the same"
+            )
+    return first
+
+
+def _sent(message: Message) -> tuple[str, str]:
+    return message.metadata.message_type, message.metadata.group_id
+
+
+def _same(one: RecordDict, other: RecordDict) -> bool:
+    return one is other or _digests(one) == _digests(other)
+
+
+def _digests(content: RecordDict) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, record_digest(content[name])) for name in sorted(content))
+
+
+@dataclass(slots=True)
+class _Round:
+    """One round: its cohort, and the attempts over it."""
+
+    run_: PrivateRun
+    grid: Grid
+    number: int
+    template: Message
+    parameters: Parameters
+    clients: dict[int, str]
+    """By node."""
+    timeout: float
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    clip: float = 0.0
+
+    @property
+    def plan(self) -> Plan:
+        return self.run_.plan
+
+    def run(self) -> tuple[RoundRecord, Aggregate | None]:
+        """The round's record, and its sum."""
+        rng, names = self.run_.terms.rng, tuple(self.clients.values())
+        asked = drawn(names, self.plan.sampling, rng=rng.child(f"sample/{self.number}"))
+        if fault := cohort_fault(self.plan, len(asked)):
+            # A small sample is chance. Too few nodes from the start are a mistake.
+            if not names and not self.run_.had_sum:
+                problem = self.run_.members.problem
+                raise ConfigurationError(f"no node takes part in the first round; {problem}")
+            if self.plan.sampling.scheme == "all" and not self.run_.had_sum:
+                raise ConfigurationError(f"plan.aggregation with {len(asked)} clients: {fault}")
+            _LOG.warning("with %d clients: %s", len(asked), fault)
+            self.attempts.append(untried())
+            return self._ended("aborted"), None
+        self.run_.note_cohort(asked)
+        cohort = Cohort.of(asked, rng=rng.child(f"cohort/{self.number}"))
+        try:
+            return self._tried(cohort)
+        except BudgetExhausted as error:
+            return self._ended("refused", refusal=str(error)), None
+
+    def reply(self, aggregate: Aggregate) -> Message:
+        """What the strategy takes for the one reply: the model with the mean added."""
+        ((name, arrays),) = self.template.content.array_records.items()
+        moved: ArrayRecord = self.parameters.moved(arrays, aggregate.mean)
+        weight = MetricRecord({self.run_.terms.weighted_by: aggregate.weight})
+        return Message(RecordDict({name: moved, "metrics": weight}), reply_to=self.template)
+
+    def _tried(self, cohort: Cohort) -> tuple[RoundRecord, Aggregate | None]:
+        """Attempts over one cohort; none after clients were asked for an answer: they give one."""
+        out: set[str] = set()
+        for attempt in range(1, self.plan.aggregation.attempts + 1):
+            outcome, record = self._attempt(attempt, cohort, out)
+            self.attempts.append(record)
+            aggregate = outcome.aggregate
+            if aggregate is not None and aggregate.weight:
+                return self._ended("sum", weight=aggregate.weight), aggregate
+            if aggregate is not None or outcome.answers_requested:
+                break  # a total weight of zero: nobody had anything to train on
+            out |= {*outcome.refused, *outcome.excluded, *record.culprits}
+        return self._ended("aborted"), None
+
+    def _attempt(
+        self, attempt: int, cohort: Cohort, out: set[str]
+    ) -> tuple[Outcome, AttemptRecord]:
+        books, reserved, rng = self.run_.books, None, self.run_.terms.rng
+        if books is not None:
+            reserved = books.reserve(self.run_.run_id, self.number, attempt, len(cohort.members))
+        head = books.head() if books is not None else None
+        broadcast, directory = encode(self._broadcast()), self._directory
+        plan = RoundPlan.freeze(
+            self.plan,
+            cohort,
+            run_id=self.run_.run_id,
+            number=self.number,
+            attempt=attempt,
+            broadcast=broadcast,
+            length=self.parameters.length,
+            directory=directory,
+            ledger_head=head.head if head else bytes(DIGEST_BYTES),
+            clip=self.run_.clip or None,
+            rng=rng.child(f"nonce/{self.number}/{attempt}"),
+        )
+        server = RoundServer(
+            plan,
+            cohort,
+            directory,
+            broadcast,
+            rng=rng.child(f"graph/{self.number}/{attempt}"),
+            ledger=head,
+        )
+        drive = GridAttempt(
+            self.grid,
+            server,
+            {name: node for node, name in self.clients.items()},
+            self.template,
+            broadcast,
+            Timeouts(self.run_.terms.phase_timeout, self.timeout),
+            lambda mark: self._journal(mark, reserved),
+        )
+        outcome = drive.run([name for name in cohort.members if name not in out])
+        if books is not None and reserved is not None:
+            books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
+        self.run_.clip = server.next_clip
+        self.clip = plan.clip
+        return outcome, attempt_record(plan, outcome)
+
+    @property
+    def _directory(self) -> Directory | None:
+        curious = self.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS
+        return None if curious else self.run_.terms.directory
+
+    def _broadcast(self) -> Broadcast:
+        about = self.template.metadata
+        return Broadcast(
+            about.message_type,
+            about.group_id,
+            self.run_.members.run_config(next(iter(self.clients))),
+            self.run_.terms.weighted_by,
+            self.parameters.names,
+            _digests(self.template.content),
+        )
+
+    def _journal(self, mark: Persist, reserved: Reservation | None) -> None:
+        books = self.run_.books
+        if mark.mark is Mark.UNMASKING and books is not None and reserved is not None:
+            books.unmasks(reserved)
+
+    def _ended(
+        self, outcome: Literal["sum", "aborted", "refused"], *, weight: int = 0, refusal: str = ""
+    ) -> RoundRecord:
+        books = self.run_.books
+        return RoundRecord(
+            round=self.number,
+            outcome=outcome,
+            weight=weight,
+            clip=self.clip if outcome == "sum" else 0.0,
+            attempts=tuple(self.attempts),
+            budget=books.record if books is not None else None,
+            refusal=refusal,
+        )

@@ -1,0 +1,264 @@
+"""`PrivateStrategy`: a Flower strategy that gets one mean in the place of its clients' models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import (
+    Bulyan,
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
+    DifferentialPrivacyServerSideAdaptiveClipping,
+    DifferentialPrivacyServerSideFixedClipping,
+    FedMedian,
+    FedTrimmedAvg,
+    FedXgbBagging,
+    FedXgbCyclic,
+    MultiKrum,
+    QFedAvg,
+    Result,
+    Strategy,
+)
+
+from fedprivacy.crypto import Directory, Identity, SigningKey
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.flower.private_grid import Evaluation, PrivateGrid
+from fedprivacy.flower.run import PrivateRun, Terms
+from fedprivacy.randomness import SEED_BYTES, Rng, SystemRng
+from fedprivacy.rounds import Plan
+from fedprivacy.rounds.guarantee import defends_against
+from fedprivacy.rounds.rules import Trust
+from fedprivacy.secagg import Adversary
+
+__all__ = ["PrivateStrategy"]
+
+_LOG = logging.getLogger("flwr.fedprivacy")
+
+_ROBUST = "compares clients' models one by one, which nobody sees in a private round"
+_CLIP = "clip in the plan ([update] clip) bounds each client instead: wrap FedAvg or FedAdam"
+_TREES = "collects trees, which have no sum"
+_NOISE = "adds its own noise, which no ledger knows: choose [noise] in the plan, wrap FedAvg"
+_REFUSED: tuple[tuple[type[Strategy], str, str], ...] = (
+    (MultiKrum, _ROBUST, _CLIP),  # Krum is one
+    (Bulyan, _ROBUST, _CLIP),
+    (FedMedian, _ROBUST, _CLIP),
+    (FedTrimmedAvg, _ROBUST, _CLIP),
+    (QFedAvg, "weighs clients by their own losses, which would be told", "wrap FedAvg or FedAdam"),
+    (FedXgbBagging, _TREES, "there is no private form of it here yet"),
+    (FedXgbCyclic, _TREES, "there is no private form of it here yet"),
+    (DifferentialPrivacyClientSideAdaptiveClipping, _NOISE, "instead of it"),
+    (DifferentialPrivacyClientSideFixedClipping, _NOISE, "instead of it"),
+    (DifferentialPrivacyServerSideAdaptiveClipping, _NOISE, "instead of it"),
+    (DifferentialPrivacyServerSideFixedClipping, _NOISE, "instead of it"),
+)
+
+
+class PrivateStrategy(Strategy):
+    """A strategy whose training rounds are private rounds by a plan; all else is its own.
+
+    `inner` keeps its methods, its `start` among them: it is given a Grid that runs one private
+    round (all attempts) for each batch of training messages, and one reply, which stands for all:
+    the model with the mean of the clients' clipped updates added, and the total weight. Where a
+    round ends without a sum there is no reply. When a budget does not hold another round, or the
+    plan's rounds are over, nobody is asked any more and `start` returns its `Result`.
+
+    `directory` is the signed directory or its file, where the plan's adversary does more than look.
+    `ledger` (a path, `sqlite:///…`, `postgresql+psycopg://…`) is charged where the plan adds noise;
+    `operator_key` is the file of the key that signs its heads, by default beside the ledger, made
+    where there is none. `evaluate` is `withheld` or `open` (`Evaluation`). `phase_timeout` is how
+    many seconds nodes have to answer where they do not train; for training it is the `timeout` of
+    `start`. `folder`, a new one, receives the run's record. Raises `ConfigurationError` for a
+    strategy that needs more than a mean, and for what does not fit the plan.
+    """
+
+    def __init__(
+        self,
+        inner: Strategy,
+        *,
+        plan: Plan,
+        directory: Directory | str | Path | None = None,
+        ledger: str | Path | None = None,
+        operator_key: str | Path | None = None,
+        evaluate: Literal["withheld", "open"] = "withheld",
+        phase_timeout: float = 120.0,
+        folder: str | Path | None = None,
+        rng: Rng | None = None,
+    ) -> None:
+        rng = SystemRng() if rng is None else rng
+        _check_strategy(inner)
+        plan.check()
+        _check_sampling(inner, plan)
+        signed = _read_directory(directory)
+        _check_directory(signed, plan)
+        if ledger is None and plan.noise.trust is not Trust.NONE:
+            raise ConfigurationError(
+                f"plan.noise.trust = {plan.noise.trust.value} charges a budget: pass "
+                'ledger="sqlite:///budget.db", which remembers it from run to run'
+            )
+        self.inner = inner
+        self._evaluation = _evaluation(evaluate)
+        self._terms = Terms(
+            plan=plan,
+            directory=signed,
+            ledger=ledger,
+            operator=None if ledger is None else _operator(ledger, operator_key, rng=rng),
+            folder=None if folder is None else Path(folder),
+            phase_timeout=phase_timeout,
+            weighted_by=str(getattr(inner, "weighted_by_key", "num-examples")),
+            rng=rng,
+        )
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+        **options: Any,
+    ) -> Result:
+        """The inner strategy's `start`, over a Grid of private rounds."""
+        self._summary()
+        run = PrivateRun.start(self._terms)
+        try:
+            return self.inner.start(
+                grid=PrivateGrid(grid, run, self._evaluation),
+                initial_arrays=initial_arrays,
+                num_rounds=num_rounds,
+                timeout=timeout,
+                train_config=train_config,
+                evaluate_config=evaluate_config,
+                evaluate_fn=_while_running(evaluate_fn, run),
+                **options,
+            )
+        finally:
+            run.finish()
+
+    def summary(self) -> None:
+        """Log what protects the rounds, and the inner strategy's own summary."""
+        self._summary()
+        self.inner.summary()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The inner strategy's messages; only a Grid of private rounds may send them."""
+        _check_private(grid)
+        return self.inner.configure_train(server_round, arrays, config, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """As the inner strategy does."""
+        return self.inner.aggregate_train(server_round, replies)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The inner strategy's messages; only a Grid of private rounds may send them."""
+        _check_private(grid)
+        return self.inner.configure_evaluate(server_round, arrays, config, grid)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """As the inner strategy does."""
+        return self.inner.aggregate_evaluate(server_round, replies)
+
+    def _summary(self) -> None:
+        plan = self._terms.plan
+        _LOG.info("Private rounds for %s:", type(self.inner).__name__)
+        _LOG.info("\t├── Sum: %s, %s", plan.aggregation.protocol, defends_against(plan.aggregation))
+        _LOG.info("\t├── Clip: %s, for one %s", plan.update.clip, plan.dataset.unit)
+        _LOG.info("\t├── Noise: %s", plan.noise.trust.value)
+        _LOG.info("\t└── Evaluation at the clients: %s", self._evaluation.value)
+
+
+def _while_running(
+    evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None, run: PrivateRun
+) -> Callable[[int, ArrayRecord], MetricRecord | None] | None:
+    """The same while rounds take place: afterwards the model is the one that was evaluated last."""
+    if evaluate_fn is None:
+        return None
+    evaluate = evaluate_fn
+
+    def evaluated(number: int, arrays: ArrayRecord) -> MetricRecord | None:
+        return None if run.ended else evaluate(number, arrays)
+
+    return evaluated
+
+
+def _check_strategy(inner: Strategy) -> None:
+    if isinstance(inner, PrivateStrategy):
+        raise ConfigurationError("PrivateStrategy around another one: wrap the inner strategy once")
+    for kind, why, instead in _REFUSED:
+        if isinstance(inner, kind):
+            raise ConfigurationError(f"{type(inner).__name__} {why}: {instead}")
+
+
+def _check_sampling(inner: Strategy, plan: Plan) -> None:
+    fraction = getattr(inner, "fraction_train", 1.0)
+    if plan.sampling.scheme != "all" and fraction != 1.0:
+        raise ConfigurationError(
+            f"fraction_train = {fraction} where the plan draws each client with rate "
+            f"{plan.sampling.rate}: leave the drawing to the plan, set fraction_train = 1.0"
+        )
+
+
+def _check_directory(directory: Directory | None, plan: Plan) -> None:
+    adversary = plan.aggregation.adversary
+    if directory is None and adversary is not Adversary.HONEST_BUT_CURIOUS:
+        raise ConfigurationError(
+            f"plan.aggregation.adversary = {adversary.value} needs enrolled identities: pass "
+            'directory="directory.json" (`fedprivacy flower keys` makes one for a simulation)'
+        )
+
+
+def _read_directory(directory: Directory | str | Path | None) -> Directory | None:
+    if directory is None or isinstance(directory, Directory):
+        return directory
+    path = Path(directory)
+    try:
+        return Directory.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+
+
+def _evaluation(word: str) -> Evaluation:
+    try:
+        return Evaluation(word)
+    except ValueError:
+        known = " or ".join(kind.value for kind in Evaluation)
+        raise ConfigurationError(f"evaluate = {word!r} is unknown: choose {known}") from None
+
+
+def _operator(ledger: str | Path, key: str | Path | None, *, rng: Rng) -> SigningKey:
+    """The key in a file, which is made where there is none: clients hold a ledger to its signer."""
+    if key is None:
+        place = str(ledger).removeprefix("sqlite:///")
+        if place in (":memory:", "sqlite://", ""):
+            return SigningKey.from_seed(rng.child("operator").bytes(SEED_BYTES))
+        if "://" in place:
+            raise ConfigurationError(
+                "operator_key is missing: name the file of the key that signs this ledger's heads"
+            )
+        key = f"{place}.operator.key"
+    path = Path(key)
+    if not path.exists():
+        Identity.new("operator", rng=rng.child("operator")).save(path)
+    return Identity.load(path, "operator").key
+
+
+def _check_private(grid: Grid) -> None:
+    if not isinstance(grid, PrivateGrid):
+        raise ConfigurationError(
+            "a loop of your own has no private rounds: call `start` of PrivateStrategy, or write "
+            "the loop as `start` of the inner strategy, which is given their Grid"
+        )

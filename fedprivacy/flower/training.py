@@ -1,0 +1,134 @@
+"""A node's part in a round that its app computes: from what was broadcast to a client's update."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from flwr.app import Context, Message
+from numpy.typing import NDArray
+
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.flower.parameters import Parameters
+from fedprivacy.flower.records import Broadcast, others, record_digest, run_config_digest
+from fedprivacy.rounds import Plan, RoundPlan
+from fedprivacy.rounds.round_plan import broadcast_digest
+from fedprivacy.rounds.rules import Trust
+from fedprivacy.vector import Update, Weights
+from fedprivacy.wire import decode
+
+__all__ = ["TrainingFailed", "read_broadcast", "trained_update"]
+
+_LOG = logging.getLogger("flwr.fedprivacy")
+_LIMIT = 1 << 30
+
+T = TypeVar("T")
+
+
+class TrainingFailed(ConfigurationError):
+    """The app's own training did not give an update; what went wrong is told to nobody."""
+
+
+def read_broadcast(data: bytes, plan: RoundPlan, message: Message, context: Context) -> Broadcast:
+    """What the plan says was broadcast, held against what came.
+
+    Raises `PeerError` (`BROADCAST`) where the server sent this client anything else than it told
+    all clients, or Flower gave it another configuration for the run.
+    """
+    if broadcast_digest(data) != plan.broadcast:
+        raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
+    named = decode(Broadcast, data, limit=_LIMIT)
+    content, about = others(message.content), message.metadata
+    came = (
+        ("message type", about.message_type, named.message_type),
+        ("group id", about.group_id, named.group_id),
+        ("run configuration", run_config_digest(context.run_config), named.run_config),
+        ("records", tuple((n, record_digest(r)) for n, r in content.items()), named.records),
+    )
+    for what, here, there in came:
+        if here != there:
+            raise PeerError(Reason.BROADCAST, f"the {what} is not what the plan names")
+    if len(content.array_records) != 1:
+        raise PeerError(Reason.BROADCAST, "not one ArrayRecord to train on")
+    return named
+
+
+def trained_update(
+    plan: RoundPlan,
+    broadcast: Broadcast,
+    message: Message,
+    train: Callable[[Message], Message],
+) -> Update:
+    """This client's update: what its app trained, less what was broadcast.
+
+    Where the plan adds noise, a training that fails gives an update of zeros: whether somebody's
+    data made it fail is nobody's business. Where it adds none, `TrainingFailed` is raised.
+    """
+    (arrays,) = others(message.content).array_records.values()
+    try:
+        parameters = Parameters.of(arrays, broadcast.summed)
+        inner = _Training(plan.plan, parameters, parameters.vector(arrays), broadcast.weighted_by)
+    except ConfigurationError as error:
+        raise PeerError(Reason.BROADCAST, str(error)) from None
+    if parameters.length != plan.length:
+        detail = f"{parameters.length} parameters where the plan has {plan.length}"
+        raise PeerError(Reason.BROADCAST, detail)
+    message.content = others(message.content)
+    try:
+        return inner.update(train(message))
+    except Exception as error:  # noqa: BLE001 - an app may raise anything; its text is not for all
+        _LOG.warning("training failed on this node", exc_info=error)
+    if plan.plan.noise.trust is Trust.NONE:
+        raise TrainingFailed("training failed: this client sits the round out")
+    _LOG.warning("an update of zeros is sent in its place")
+    return inner.nothing
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    plan: Plan
+    parameters: Parameters
+    before: NDArray[np.float64]
+    weighted_by: str
+
+    @property
+    def nothing(self) -> Update:
+        """An update of zeros, or of no units."""
+        length = self.parameters.length
+        return Update(np.zeros((0, length) if self.plan.protects_units else length))
+
+    def update(self, reply: Message) -> Update:
+        arrays = _only(reply.content.array_records, "ArrayRecord")
+        if self.plan.protects_units:
+            rows = self.parameters.rows(arrays)
+            most = self.plan.update.max_units_per_client
+            if len(rows) > most:
+                raise ConfigurationError(f"{len(rows)} units where the plan allows {most}")
+            return Update(rows - self.before)
+        values = self.parameters.vector(arrays) - self.before
+        values.flags.writeable = False
+        return Update(values, self._weight(reply))
+
+    def _weight(self, reply: Message) -> int:
+        """What the app counts, and at most what the plan allows."""
+        if self.plan.update.weights is Weights.UNIFORM:
+            return 1
+        metrics = _only(reply.content.metric_records, "MetricRecord")
+        count, most = metrics.get(self.weighted_by), self.plan.update.max_units_per_client
+        if not isinstance(count, int | float) or not math.isfinite(count) or count < 0:
+            raise ConfigurationError(
+                f"metrics[{self.weighted_by!r}] is missing or is no count: it is the weight"
+            )
+        if count > most:
+            _LOG.warning("%s = %s counts as %s, the plan's most", self.weighted_by, count, most)
+        return min(round(count), most)
+
+
+def _only(records: Mapping[str, T], kind: str) -> T:
+    if len(records) != 1:
+        raise ConfigurationError(f"the reply has {len(records)} records {kind} where one is wanted")
+    return next(iter(records.values()))

@@ -1,0 +1,76 @@
+"""The example as a user runs it: `flwr run`, with Flower's own simulation, offline."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedprivacy.ledger import BudgetKey, BudgetLedger
+
+BIN = Path(sys.executable).parent
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+}
+
+
+@pytest.fixture
+def flower_home(tmp_path):
+    """A home of its own for Flower, whose SuperLink outlives `flwr run` and is ended here."""
+    home = tmp_path / "flwr"
+    home.mkdir()
+    yield home
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.endswith(b"flower-superlink") for word in words) and any(
+            word.startswith(os.fsencode(home)) for word in words
+        ):
+            os.kill(int(process.name), signal.SIGTERM)
+
+
+@pytest.mark.nightly
+def test_the_hospitals_run_in_flowers_own_simulation(project, tmp_path, flower_home):
+    pytest.importorskip("ray", reason="needs the extra flower")
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    app = shutil.copytree(project / "examples/flower/sklearn-hospitals", tmp_path / "app")
+    nodes = tmp_path / "nodes"
+    environment = {
+        **os.environ,
+        **QUIET,
+        "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+        "FLWR_HOME": str(flower_home),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "FEDPRIVACY_CLIENT": f"{nodes}/nodes/{{partition-id}}",
+    }
+
+    def run(*words):
+        return subprocess.run(
+            words,
+            cwd=app,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=600,
+        ).stdout
+
+    run("fedprivacy", "flower", "keys", "--nodes", "20", "--plan", "privacy.toml", str(nodes))
+    config = f'rounds=2 nodes="{nodes}"'
+    federation = "num-supernodes=20 client-resources-num-cpus=1"
+    out = run("flwr", "run", ".", "--stream", "-c", config, "--federation-config", federation)
+    assert len(re.findall("the sum of 20 clients, one by one unseen", out)) == 2, out
+    *_, last = map(float, re.findall(r"accuracy on held-out patients: \[(.*)\]", out)[0].split(","))
+    assert last > 0.75
+    with BudgetLedger(nodes / "budget.db", clock=lambda: 0) as ledger:
+        budget = ledger.budget(BudgetKey("wisconsin-breast-cancer", "patient"))
+    assert 0 < budget.charged < budget.terms.epsilon
