@@ -51,6 +51,7 @@ class AttackResult(_Part, frozen=True, kw_only=True):
     noise: str
     """Who adds it, and with which multiplier; `none` where nobody does."""
     plan_hash: str
+    options: dict[str, float] = {}
     measured: tuple[Measured, ...]
     stopped: str = ""
     """By which of a client's checks, where there was nothing to attack."""

@@ -57,9 +57,10 @@ class Registered:
             raise ConfigurationError(f"runs = {self.runs}: a verdict needs at least one")
         least = self._p_value(self.runs * self.guesses)
         if least > self.error:
+            canaries = self.runs * self.canaries
             raise ConfigurationError(
-                f"delta = {self.delta:g} with {self.runs * self.canaries:,} canaries: even if "
-                f"every guess is right, p = {least:.2g} is above {self.error:g}: claim a smaller delta"
+                f"delta = {self.delta:g} with {canaries:,} canaries: even if every guess is "
+                f"right, p = {least:.2g} is above {self.error:g}: claim a smaller delta"
             )
 
     def verdict(self, correct: Sequence[int]) -> Verdict:
