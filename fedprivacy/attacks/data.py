@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Digits:
         if sum(sizes) > len(self):
             raise ConfigurationError(f"{sum(sizes)} images where there are {len(self)}: take fewer")
         edges = np.cumsum([0, *sizes])
-        return tuple(self.take(slice(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+        return tuple(self.take(slice(int(a), int(b))) for a, b in pairwise(edges))
 
 
 def digits(draw: Draw) -> Digits:

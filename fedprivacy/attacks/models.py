@@ -77,7 +77,7 @@ class Mlp:
         return np.concatenate(parts, axis=-1)
 
     def log_probabilities(self, flat: Floats, inputs: Floats) -> Floats:
-        """`(..., examples, classes)` of inputs `(..., examples, inputs)`, a model a leading axis."""
+        """`(..., examples, classes)` of `(..., examples, inputs)`; a leading axis is of models."""
         return _log_softmax(self._scores(self.layers(flat), inputs)[1])
 
     def losses(self, flat: Floats, inputs: Floats, labels: Labels) -> Floats:

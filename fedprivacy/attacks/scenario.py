@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult, Measured
@@ -31,7 +31,7 @@ class SettingFile(Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     plan: str
     """A path, relative to the scenario."""
-    options: dict[str, float] = {}
+    options: dict[str, float] = field(default_factory=dict)
     """Of this setting alone, over the scenario's."""
 
 
@@ -44,7 +44,7 @@ class ScenarioFile(Section, frozen=True, kw_only=True):
     seeds: Annotated[tuple[_Seed, ...], Meta(min_length=1)]
     threat: ThreatModel
     settings: Annotated[tuple[SettingFile, ...], Meta(min_length=1)]
-    options: dict[str, float] = {}
+    options: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

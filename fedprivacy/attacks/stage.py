@@ -1,4 +1,4 @@
-"""What a trial of an attack is given: the plan under attack, sizes, a seed; and what it hands back."""
+"""What a trial is given: the plan under attack, sizes, a seed; and what it hands back."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedprivacy.cli import budgets, directories, keys, ledgers, plans, records, runs
+from fedprivacy.cli import attacks, budgets, directories, keys, ledgers, plans, records, runs
 from fedprivacy.cli.help import command, group
 
 __all__ = ["app"]
@@ -49,6 +49,7 @@ command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
 command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
 command(app, "plan", *plans.EXAMPLES)(plans.plan)
 ledgers.register(budgets.app)
+app.add_typer(attacks.app, name="attack")
 app.add_typer(budgets.app, name="budget")
 app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")

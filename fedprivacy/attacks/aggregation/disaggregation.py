@@ -25,8 +25,7 @@ def usual_updates(sums: Floats, participation: Floats) -> Floats:
         raise ConfigurationError(
             f"{len(sums)} sums with {len(participation)} rows of participation: one each"
         )
-    found: Floats = np.linalg.lstsq(participation, sums, rcond=None)[0]
-    return found
+    return np.asarray(np.linalg.lstsq(participation, sums, rcond=None)[0], dtype=np.float64)
 
 
 def alike(found: Floats, true: Floats) -> float:

@@ -45,7 +45,8 @@ def imprinted(gradient: Floats, shape: Mlp) -> Floats:
     layers = shape.layers(gradient)
     bias = np.append(-np.diff(layers.hidden_bias), layers.hidden_bias[-1])[:, None]
     rows = np.vstack([-np.diff(layers.hidden, axis=0), layers.hidden[-1:]])
-    return np.divide(rows, bias, out=np.zeros_like(rows), where=bias != 0)
+    found: Floats = np.divide(rows, bias, out=np.zeros_like(rows), where=bias != 0)
+    return found
 
 
 def alone_share(examples: int, bins: int) -> float:

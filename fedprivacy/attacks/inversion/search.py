@@ -120,7 +120,7 @@ class Search:
         labels: Tensor,
         start: Tensor,
     ) -> tuple[Tensor, float]:
-        inputs = start.clone().requires_grad_(True)
+        inputs = start.clone().requires_grad_()
         optimiser = torch.optim.Adam([inputs], lr=self.rate)
         milestones = [self.steps * part // 8 for part in (3, 5, 7)]
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)

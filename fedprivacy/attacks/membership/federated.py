@@ -53,7 +53,10 @@ def cosine_scores(gradients: Floats, update: Floats) -> Floats:
     attacks in federated learning against overparameterized models" (2023).
     """
     norms = np.linalg.norm(gradients, axis=1) * np.linalg.norm(update)
-    return np.divide(gradients @ update, norms, out=np.zeros(len(gradients)), where=norms > 0)
+    found: Floats = np.divide(
+        gradients @ update, norms, out=np.zeros(len(gradients)), where=norms > 0
+    )
+    return found
 
 
 def fedmia_scores(gradients: Floats, update: Floats, others: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,11 +41,10 @@ def analytic(stage: Stage) -> Measured | Stopped:
     weights, dealt = SHAPE.initial(stage.draw("weights")), digits(stage.draw("images"))
     with stage.federation() as federation:
         names, views = federation.names, []
-        index = {name: i for i, name in enumerate(names)}
         for number, lost in ((1, frozenset[str]()), (2, frozenset({names[0]}))):
             attempt = federation.round(
                 number,
-                lambda name, sent: _gradient(SHAPE, sent, dealt, index[name], 1),
+                _training(SHAPE, dealt, federation.names, 1),
                 broadcast=broadcast_of(weights) + bytes([number]),
                 length=SHAPE.length,
                 channel=Losing(lost),
@@ -77,10 +78,9 @@ def robbing(stage: Stage) -> Measured | Stopped:
     trained, others, similar = dealt.split(stage.clients * each, stage.clients * each, 600)
     weights = imprint(shape, similar.images, stage.draw("direction"))
     with stage.federation() as federation:
-        index = {name: i for i, name in enumerate(federation.names)}
         attempt = federation.round(
             1,
-            lambda name, sent: _gradient(shape, sent, trained, index[name], each),
+            _training(shape, trained, federation.names, each),
             broadcast=broadcast_of(weights) + b"\x01",
             length=shape.length,
         )
@@ -109,11 +109,10 @@ def histogram(stage: Stage) -> Measured | Stopped:
     true = np.bincount(first.labels, minlength=CLASSES) / wanted
     found = []
     with stage.federation() as federation:
-        index = {name: i for i, name in enumerate(federation.names)}
         for number, cohort in ((1, first), (2, second)):
             attempt = federation.round(
                 number,
-                lambda name, sent, cohort=cohort: _gradient(SHAPE, sent, cohort, index[name], each),
+                _training(SHAPE, cohort, federation.names, each),
                 broadcast=broadcast_of(weights) + bytes([number]),
                 length=SHAPE.length,
             )
@@ -141,8 +140,16 @@ def _unlike(images: Digits, stage: Stage, count: int) -> tuple[Digits, Digits]:
     return images.take(ranked[:count]), images.take(ranked[-count:])
 
 
-def _gradient(shape: Mlp, sent: bytes, data: Digits, place: int, each: int) -> Floats:
-    """The mean gradient over a client's own images, under what it was sent."""
-    weights = np.frombuffer(sent[:-1], dtype="<f8")
-    mine = data.take(slice(place * each, (place + 1) * each))
-    return shape.gradient(weights, mine.images, mine.labels)
+def _training(
+    shape: Mlp, data: Digits, names: tuple[str, ...], each: int
+) -> Callable[[str, bytes], Floats]:
+    """Each client's mean gradient over its own images, under the weights that it is sent."""
+    places = {name: i * each for i, name in enumerate(names)}
+
+    def gradient(name: str, sent: bytes) -> Floats:
+        # The last byte is the round's mark.
+        weights = np.frombuffer(sent[:-1], dtype="<f8")
+        mine = data.take(slice(places[name], places[name] + each))
+        return shape.gradient(weights, mine.images, mine.labels)
+
+    return gradient

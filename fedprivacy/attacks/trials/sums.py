@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ SHAPE = Mlp(inputs=64, hidden=32, classes=10)
 def _one_image_each(stage: Stage, names: tuple[str, ...]) -> dict[str, Digits]:
     dealt = digits(stage.draw("images"))
     return {name: dealt.take(slice(i, i + 1)) for i, name in enumerate(names)}
+
+
+def _sending(updates: dict[str, Floats]) -> Callable[[str, bytes], Floats]:
+    """Clients that send these, whatever they are sent."""
+    return lambda name, _: updates[name]
 
 
 def _trained(images: Digits, weights: Floats) -> Floats:
@@ -115,13 +121,12 @@ def disaggregation(stage: Stage) -> Measured | Stopped:
     changes = 0.1 * draw.normals(rounds, stage.clients, length) / np.sqrt(length)
     with stage.federation() as federation:
         names, views = federation.names, []
-        places = {name: i for i, name in enumerate(names)}
         for number in range(1, rounds + 1):
             gone = [names[i] for i in draw.permutation(stage.clients - 1)[:lost]]
-            now = usual + changes[number - 1]
+            now = dict(zip(names, usual + changes[number - 1], strict=True))
             attempt = federation.round(
                 number,
-                lambda name, _, now=now: now[places[name]],
+                _sending(now),
                 broadcast=b"round %d" % number,
                 length=length,
                 channel=Losing(frozenset({*gone, names[-1]})),
@@ -150,13 +155,12 @@ def sparse(stage: Stage) -> Measured | Stopped:
     places = lonely(touched, 0)
     found = []
     with stage.federation() as federation:
-        index = {name: i for i, name in enumerate(federation.names)}
-        for number, present in ((1, 1.0), (2, 0.0)):
+        everyone = dict(zip(federation.names, updates, strict=True))
+        without = {**everyone, federation.names[0]: np.zeros(length)}
+        for number, sent in ((1, everyone), (2, without)):
             attempt = federation.round(
                 number,
-                lambda name, _, present=present: (
-                    updates[index[name]] * (1.0 if index[name] else present)
-                ),
+                _sending(sent),
                 broadcast=b"round %d" % number,
                 length=length,
             )
