@@ -77,7 +77,7 @@ _ALL = (
         "cosine with the client's usual update",
         _server(_CURIOUS, Auxiliary.PARTICIPATION),
         sums.disaggregation,
-        {"length": 48, "rounds": 16, "lost": 2},
+        {"length": 48, "rounds": 24, "lost": 2},
     ),
     Attack(
         "sparse-coordinates",

@@ -12,6 +12,7 @@ from fedprivacy.attacks.scenario import Trial
 from fedprivacy.attacks.stage import Attack, Stopped
 from fedprivacy.reporting.tables import add_rows, titled, titled_table
 from fedprivacy.reporting.text import printable
+from fedprivacy.secagg import Adversary
 
 __all__ = ["attack_list", "attack_report", "trial_line"]
 
@@ -23,16 +24,15 @@ _REMARK = (
 
 def attack_list(attacks: Iterable[Attack]) -> Iterator[RenderableType]:
     """Every attack, a row each."""
-    table = titled_table(("attack", "who", "what it finds", "measured"))
+    table = titled_table(("attack", "who", "what it finds"))
+    # A name is typed again, and so is never broken.
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for attack in attacks:
-        needs = attack.needs
-        table.add_row(
-            attack.name,
-            f"{needs.position.value}, {needs.adversary.value}",
-            attack.about,
-            attack.metric,
-        )
+        malicious = attack.needs.adversary is Adversary.MALICIOUS
+        who = f"{'a lying ' if malicious else 'a '}{attack.needs.position.value}"
+        table.add_row(attack.name, who, attack.about)
     yield table
+    yield Text("Each has a folder under attacks/, with a scenario that runs.")
 
 
 def trial_line(trial: Trial) -> str:
@@ -48,11 +48,12 @@ def attack_report(about: str, results: Sequence[AttackResult]) -> Iterator[Rende
     yield titled(f"{results[0].attack}: {about}")
     yield Text(f"measured: {results[0].metric} (least to most over the seeds)")
     heads = ("target", "control", "difference", "bound")
-    table = titled_table(("setting", "protocol", "noise"), heads)
+    table = titled_table(("setting",), heads)
     add_rows(table, [_row(result) for result in results])
     yield table
     for result in results:
-        yield Text(f"{printable(result.setting)}: {result.wording()}")
+        where = f"{printable(result.protocol)}, noise: {result.noise}"
+        yield Text(f"{printable(result.setting)} ({where}): {result.wording()}")
     yield Text(_REMARK)
 
 
@@ -61,8 +62,6 @@ def _row(result: AttackResult) -> tuple[str, ...]:
     bounds = [run.bound for run in runs if run.bound is not None]
     return (
         printable(result.setting),
-        printable(result.protocol),
-        result.noise,
         _span([run.target for run in runs]),
         _span([run.control for run in runs]),
         _span([run.difference for run in runs]),

@@ -54,8 +54,9 @@ class Separation:
         """False and true positive rates of all thresholds, from (0, 0) to (1, 1)."""
         cuts = np.unique(np.concatenate([self.members, self.others]))[::-1]
         members, others = np.sort(self.members), np.sort(self.others)
-        hits = 1 - np.searchsorted(members, cuts, side="left") / len(members)
-        alarms = 1 - np.searchsorted(others, cuts, side="left") / len(others)
+        # Counted, then divided: one less a share is not the share of the others to the last bit.
+        hits = (len(members) - np.searchsorted(members, cuts, side="left")) / len(members)
+        alarms = (len(others) - np.searchsorted(others, cuts, side="left")) / len(others)
         return np.append(0.0, alarms), np.append(0.0, hits)
 
     def power_at(self, level: float) -> float:
