@@ -6,6 +6,7 @@ was said to the adversary, or can be worked out from that.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from fedprivacy.arithmetic import from_residues, unpack
 from fedprivacy.errors import ConfigurationError, PeerError
 from fedprivacy.rounds import Envelope, Invitation, RoundPlan, RunRecord
 from fedprivacy.rounds.messages import ENVELOPE_LIMIT, INVITATION_LIMIT
-from fedprivacy.secagg import SERVER
+from fedprivacy.secagg import SERVER, Plain
 from fedprivacy.secagg.uploads import CHUNK_VALUES, MAX_CHUNK_BYTES, MaskedChunk
 from fedprivacy.wire import Transcript, decode
 
@@ -51,23 +52,13 @@ class RoundView:
 
         Raises `ConfigurationError` for a transcript of no attempt, or of several.
         """
-        invitations = {}
-        for entry in transcript.seen_by(SERVER):
-            if entry.sender == SERVER and (found := _invitation(entry.message)) is not None:
-                invitations[found.round_plan.round_id] = found
+        invitations = _invitations(transcript)
         if len(invitations) != 1:
             raise ConfigurationError(
                 f"transcript has invitations to {len(invitations)} attempts: pass one attempt's"
             )
         (invitation,) = invitations.values()
-        plan = invitation.round_plan
-        return cls(
-            plan=plan,
-            broadcast=invitation.broadcast,
-            survivors=tuple(survivors),
-            sum=total,
-            sent=_uploads(transcript, plan),
-        )
+        return _seen(transcript, invitation, survivors, total)
 
     @property
     def total(self) -> Floats:
@@ -88,6 +79,27 @@ class View:
     """The attempts that one adversary has seen, in order."""
 
     rounds: tuple[RoundView, ...]
+
+    @classmethod
+    def of_run(
+        cls, transcript: Transcript, record: RunRecord, sums: Mapping[str, Floats] | None = None
+    ) -> View:
+        """The attempts of a whole run, from its messages and its record.
+
+        `sums` has the decoded sums by round id, in hexadecimal: under a protocol that masks, they
+        are in no message. Under `plain` a sum that is left out is that of what was sent.
+        """
+        invitations, known, views = _invitations(transcript), sums or {}, []
+        for attempt in (a for r in record.rounds for a in r.attempts if a.round_id):
+            invitation = invitations[bytes.fromhex(attempt.round_id)]
+            total = known.get(attempt.round_id)
+            view = _seen(transcript, invitation, attempt.survivors, total)
+            is_open = record.plan.aggregation.protocol == Plain.name
+            if total is None and is_open and attempt.outcome == "sum":
+                added = np.sum([view.update_of(name) for name in view.survivors], axis=0)
+                view = dataclasses.replace(view, sum=added)
+            views.append(view)
+        return cls(tuple(views))
 
     @property
     def sums(self) -> Floats:
@@ -138,6 +150,28 @@ def participation(record: RunRecord) -> tuple[tuple[str, ...], Floats]:
         if r.outcome == "sum"
     ]
     return record.clients, np.array(rows).reshape(len(rows), len(record.clients))
+
+
+def _seen(
+    transcript: Transcript, invitation: Invitation, survivors: Iterable[str], total: Floats | None
+) -> RoundView:
+    plan = invitation.round_plan
+    return RoundView(
+        plan=plan,
+        broadcast=invitation.broadcast,
+        survivors=tuple(survivors),
+        sum=total,
+        sent=_uploads(transcript, plan),
+    )
+
+
+def _invitations(transcript: Transcript) -> dict[bytes, Invitation]:
+    """What the server asked for, by round id."""
+    found = {}
+    for entry in transcript.seen_by(SERVER):
+        if entry.sender == SERVER and (asked := _invitation(entry.message)) is not None:
+            found[asked.round_plan.round_id] = asked
+    return found
 
 
 def _invitation(message: bytes) -> Invitation | None:

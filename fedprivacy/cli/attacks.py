@@ -23,7 +23,7 @@ __all__ = ["app"]
 app = group(
     "Run known attacks on real rounds, and see what an adversary still gets.",
     "fedprivacy attack list",
-    "fedprivacy attack run attacks/differencing/scenario.toml",
+    "fedprivacy attack run differencing",
 )
 
 
@@ -40,8 +40,8 @@ def list_attacks() -> None:
 @command(
     app,
     "run",
-    "fedprivacy attack run attacks/lira/scenario.toml",
-    "fedprivacy attack run attacks/analytic/scenario.toml --seed 7 --seed 8",
+    "fedprivacy attack run lira",
+    "fedprivacy attack run analytic --seed 7 --seed 8",
     "fedprivacy attack run scenario.toml --json | jq '.[].measured'",
 )
 def run(
@@ -59,6 +59,7 @@ def run(
 ) -> None:
     """Run an attack and its control on the plans that the scenario names.
 
+    The name of an attack stands for the scenario that ships with it.
     Progress goes to stderr, and a line for each departure from expected.json beside the scenario.
     An attack that fails does not prove privacy.
     """
@@ -67,8 +68,8 @@ def run(
     from fedprivacy.cli.consoles import accompanying, show
     from fedprivacy.reporting.attacks import attack_report
 
-    wanted = Scenario.from_toml(scenario)
-    expected = Expected.beside(scenario)
+    path = _path_of(scenario)
+    wanted, expected = Scenario.from_toml(path), Expected.beside(path)
     results = _run(wanted, tuple(dict.fromkeys(seed or ())))
     if as_json:
         sys.stdout.write(f"[{','.join(each.to_json().rstrip() for each in results)}]\n")
@@ -78,6 +79,17 @@ def run(
         faults = expected.faults(results)
         for line in faults or ("as expected.json says",):
             accompanying().print(line, soft_wrap=True)
+
+
+def _path_of(scenario: Path) -> Path:
+    """The file, or the one that ships for an attack of that name."""
+    from fedprivacy.attacks.registry import ATTACKS
+    from fedprivacy.shipped import shipped_path
+
+    name = str(scenario)
+    if name in ATTACKS and not scenario.is_file():
+        return shipped_path(f"attacks/{name}/scenario.toml")
+    return scenario
 
 
 def _run(scenario: Scenario, seeds: tuple[int, ...]) -> tuple[AttackResult, ...]:

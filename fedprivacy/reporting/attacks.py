@@ -32,7 +32,7 @@ def attack_list(attacks: Iterable[Attack]) -> Iterator[RenderableType]:
         who = f"{'a lying ' if malicious else 'a '}{attack.needs.position.value}"
         table.add_row(attack.name, who, attack.about)
     yield table
-    yield Text("Each has a folder under attacks/, with a scenario that runs.")
+    yield Text("Each has a folder under attacks/, with its threat model and a scenario.")
 
 
 def trial_line(trial: Trial) -> str:

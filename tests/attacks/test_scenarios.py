@@ -22,7 +22,6 @@ QUICK = (
     "differencing",
     "model-inconsistency",
     "sparse-coordinates",
-    "label-histogram",
     "gradient-cosine",
     "fedmia",
 )

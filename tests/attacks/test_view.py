@@ -16,6 +16,7 @@ from fedprivacy.secagg import Adversary
 from fedprivacy.shipped import shipped_path
 from fedprivacy.simulation.faults import Drop, Phase
 from fedprivacy.simulation.job import FaultSpec, Job
+from fedprivacy.simulation.logistic import unit_gradients
 from fedprivacy.simulation.run import Simulation
 from fedprivacy.wire import Transcript
 
@@ -114,6 +115,18 @@ def test_a_run_has_the_views_that_its_transcript_holds_and_a_record_who_was_ther
         simulation.close()
     with pytest.raises(ConfigurationError, match="invitations to 2 attempts"):
         RoundView.of_server(transcript, (), None)
+    view = View.of_run(transcript, record)
+    assert view.sums.shape == (2, 31)
+    assert view.rounds[1].plan.round == 2
+    assert "hospital-04" not in view.rounds[1].sent
+    assert view.rounds[0].broadcast != view.rounds[1].broadcast
+    # What the server sees in the open is what a hospital sent: its own patients' gradients, added.
+    population = job.file.data.deal(20, rng=InsecureTestRng(job.file.seed))
+    mine = population.clients["hospital-04"]
+    gradients = unit_gradients(np.zeros(31), mine.features, mine.labels)
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    clipped = (gradients * np.minimum(1.0, 1.0 / norms)).sum(axis=0)
+    assert np.abs(view.rounds[0].update_of("hospital-04") - clipped).max() < 0.01
     names, present = participation(record)
     assert present.shape == (2, 20)
     assert present[0].all()

@@ -44,6 +44,12 @@ def fedmia(stage: Stage) -> Measured | Stopped:
 
 
 def _by_gradients(stage: Stage, *, against_others: bool) -> Measured | Stopped:
+    is_open = stage.plan.aggregation.protocol == Plain.name
+    if against_others and not is_open:
+        raise ConfigurationError(
+            f"FedMIA compares single updates, and plan.aggregation.protocol = "
+            f"{stage.plan.aggregation.protocol} shows none: take plain"
+        )
     each = stage.whole("examples")
     count = stage.clients * each
     weights, dealt = SHAPE.initial(stage.draw("weights")), digits(stage.draw("images"))
@@ -65,11 +71,6 @@ def _by_gradients(stage: Stage, *, against_others: bool) -> Measured | Stopped:
     if ended := stopped(attempt):
         return ended
     view = attempt.view
-    is_open = view.plan.plan.aggregation.protocol == Plain.name
-    if against_others and not is_open:
-        raise ConfigurationError(
-            "FedMIA compares single updates: plan.aggregation.protocol = plain shows them"
-        )
 
     def scores(asked: Digits, *, plain: bool = False) -> Floats:
         gradients = SHAPE.example_gradients(weights, asked.images, asked.labels)
