@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from fedprivacy.attacks.result import AttackResult
+from fedprivacy.attacks.result import AttackResult, Measured
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds.config import Section
 
@@ -30,6 +30,7 @@ class Bounds(Section, frozen=True, kw_only=True):
         if result.stopped != self.stopped:
             yield f"{where}: stopped by {result.stopped or 'nothing'}, not {self.stopped or 'so'}"
         for run in result.measured:
+            yield from _above_limits(where, run)
             for name, value, least, most in (
                 ("target", run.target, self.target_least, self.target_most),
                 ("control", run.control, None, self.control_most),
@@ -40,6 +41,15 @@ class Bounds(Section, frozen=True, kw_only=True):
                     yield f"{where}, seed {run.seed}: {name} = {value:.3f} is below {least:.3f}"
                 if most is not None and value > most:
                     yield f"{where}, seed {run.seed}: {name} = {value:.3f} is above {most:.3f}"
+
+
+def _above_limits(where: str, run: Measured) -> Iterator[str]:
+    """Figures in the details that are above what stands beside them as their limit."""
+    for name, most in run.details.items():
+        figure = name.removesuffix("_limit")
+        if figure != name and run.details[figure] > most:
+            value = run.details[figure]
+            yield f"{where}, seed {run.seed}: {figure} = {value:.3f} is above {most:.3f}"
 
 
 class Expected(Section, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fedprivacy.attacks.bounds import auc_limit, mu_of
+from fedprivacy.attacks.bounds import accuracy_limit, auc_limit, mu_of, power_limit
 from fedprivacy.attacks.data import digits
 from fedprivacy.attacks.drawing import Draw
 from fedprivacy.attacks.membership.federated import Metric, cosine_scores, fedmia_scores
@@ -186,3 +186,21 @@ def test_bounds_follow_from_the_plan(project):
     assert auc_limit(noisy, 1, 10**9, 10**9) == pytest.approx(0.7602, abs=1e-3)
     assert auc_limit(noisy, 1, 100, 100) > auc_limit(noisy, 1, 1000, 1000)
     assert auc_limit(noisy, 100, 10, 10) == 1.0
+    many = 10**9, 10**9
+    assert power_limit(noisy, 1, 0.01, *many) == pytest.approx(0.0924, abs=1e-3)
+    assert accuracy_limit(noisy, 1, *many) == pytest.approx(0.6915, abs=1e-3)
+    assert power_limit(exact, 1, 0.01, *many) is accuracy_limit(exact, 1, *many) is None
+    assert power_limit(noisy, 1, 0.01, 160, 160) < 0.6
+    assert accuracy_limit(noisy, 1, 160, 160) < 0.9
+
+
+def test_the_best_attack_on_a_gaussian_comes_close_to_its_limits_and_not_above(project):
+    """Scores of the likelihood ratio at mu = 1, which no attack exceeds; seeds are fixed."""
+    plan = Plan.from_toml(project / "attacks" / "plans" / "secagg-dp.toml")
+    for seed in range(20):
+        best = Separation(draw(seed).normals(1000) + 1.0, draw(seed + 100).normals(1000))
+        counts = 1000, 1000
+        assert 0.72 < best.auc <= auc_limit(plan, 1, *counts)
+        assert 0.03 < best.power_at(0.01) <= power_limit(plan, 1, 0.01, *counts)
+        assert best.power_at(0.001) <= power_limit(plan, 1, 0.001, *counts)
+        assert 0.66 < best.balanced_accuracy <= accuracy_limit(plan, 1, *counts)

@@ -178,6 +178,9 @@ def test_departures_are_named_and_a_bound_is_always_one():
     said = list(Bounds(target_least=0.95, control_most=0.4, difference_least=0.5).faults(made))
     assert len(said) == 4
     assert any("seed 7: target = 0.900 is above 0.800" in line for line in said)
+    details = {"tpr_at_0.01": 0.5, "tpr_at_0.01_limit": 0.4}
+    above = result(measured=(Measured(seed=1, target=0.6, control=0.5, details=details),))
+    assert list(Bounds().faults(above)) == ["a, s, seed 1: tpr_at_0.01 = 0.500 is above 0.400"]
     assert list(Bounds(stopped="broadcast").faults(result(measured=())))
     expected = Expected(schema="fedprivacy/expected/1", settings={})
     assert expected.faults((made,)) == ["a, s: nothing is expected of it"]

@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.attacks.bounds import auc_limit
+from fedprivacy.attacks.bounds import accuracy_limit, auc_limit, power_limit
 from fedprivacy.attacks.data import CLASSES, Digits, digits
 from fedprivacy.attacks.membership.federated import Metric, cosine_scores, fedmia_scores
 from fedprivacy.attacks.membership.lira import Shadows, confidences, loss_scores
-from fedprivacy.attacks.membership.metrics import Separation
+from fedprivacy.attacks.membership.metrics import LEVELS, Separation
 from fedprivacy.attacks.membership.training import Averaging
 from fedprivacy.attacks.models import Mlp
 from fedprivacy.attacks.result import Measured
@@ -160,12 +160,17 @@ def _told(
     stage: Stage, members: Floats, others: Floats, absent: Floats, *, releases: int
 ) -> Measured:
     """Areas under the curve, of members and of absent examples in their place, with the bound."""
-    separation = Separation(members, others)
+    separation, counts = Separation(members, others), (len(members), len(others))
+    limits = {"balanced_accuracy": accuracy_limit(stage.plan, releases, *counts)}
+    for level in LEVELS:
+        limits[f"tpr_at_{level:g}"] = power_limit(stage.plan, releases, level, *counts)
+    told = separation.details()
+    known = {f"{name}_limit": m for name, m in limits.items() if name in told and m is not None}
     return stage.measured(
         separation.auc,
         Separation(absent, others).auc,
-        bound=auc_limit(stage.plan, releases, len(members), len(others)),
-        details=separation.details(),
+        bound=auc_limit(stage.plan, releases, *counts),
+        details={**told, **known},
         roc=separation.points(),
     )
 
