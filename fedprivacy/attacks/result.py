@@ -67,8 +67,8 @@ class AttackResult(_Part, frozen=True, kw_only=True):
         if any(m.bound is not None and m.target > m.bound for m in self.measured):
             return "above what differential privacy allows: the claim is false"
         if all(m.difference > 0 for m in self.measured):
-            return "does better than its control"
-        return "not always better than its control, which does not prove privacy"
+            return "above its control with every seed"
+        return "not above its control with every seed, which does not prove privacy"
 
     def to_json(self) -> str:
         """The result as text, with the difference of each run."""

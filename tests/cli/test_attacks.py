@@ -23,7 +23,7 @@ def test_the_list_names_every_attack_whole(cli):
 def test_a_run_tells_target_control_and_difference(cli, scenario):
     done = cli("attack", "run", scenario, "--seed", 5)
     assert done.code == 0
-    assert "plain (plain, noise: none): does better than its control" in done.out
+    assert "plain (plain, noise: none): above its control with every seed" in done.out
     assert "does not prove privacy" in " ".join(done.out.split())
     assert "difference" in done.out
     assert "plain, seed 5: target 0.8" in done.err
