@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fedprivacy.cli import (
+    attacks,
     budgets,
     clients,
     directories,
@@ -59,6 +60,7 @@ command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
 command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
 command(app, "plan", *plans.EXAMPLES)(plans.plan)
 ledgers.register(budgets.app)
+app.add_typer(attacks.app, name="attack")
 command(budgets.app, "receipts", *clients.RECEIPTS_EXAMPLES)(clients.receipts)
 app.add_typer(budgets.app, name="budget")
 command(app, "report", *clients.REPORT_EXAMPLES)(clients.report)

@@ -21,6 +21,9 @@ ALL = list(commands(get_command(app)))
 def test_the_commands_are_the_published_ones():
     assert sorted(" ".join(path) for path in ALL) == [
         "",
+        "attack",
+        "attack list",
+        "attack run",
         "budget",
         "budget amend",
         "budget close",

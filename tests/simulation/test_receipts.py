@@ -7,9 +7,9 @@ import pytest
 
 from fedprivacy.ledger import BudgetLedger, Contradiction, LedgerAccountant
 from fedprivacy.rounds import RoundServer, Settled
+from fedprivacy.rounds.books import Books
 from fedprivacy.secagg import Send
 from fedprivacy.shipped import shipped_path
-from fedprivacy.simulation.books import Books
 from fedprivacy.simulation.job import FaultSpec, Job, Stores
 from fedprivacy.simulation.run import Simulation
 from fedprivacy.wire import encode

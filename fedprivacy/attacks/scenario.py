@@ -1,0 +1,148 @@
+"""A scenario, in `scenario.toml`: an attack, its adversary, the plans it is tried on, the seeds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from fedprivacy.attacks.registry import ATTACKS
+from fedprivacy.attacks.result import AttackResult, Measured
+from fedprivacy.attacks.stage import Attack, Stage, Stopped
+from fedprivacy.attacks.threats import ThreatModel
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.rounds import Plan
+from fedprivacy.rounds.config import Section, load_toml
+from fedprivacy.rounds.rules import Trust
+
+__all__ = ["Scenario", "ScenarioFile", "Setting", "SettingFile", "Trial"]
+
+_Seed = Annotated[int, Meta(ge=0, lt=1 << 53)]
+
+
+class SettingFile(Section, frozen=True, kw_only=True):
+    """One plan that the attack is tried on."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    plan: str
+    """A path, relative to the scenario."""
+    options: dict[str, float] = field(default_factory=dict)
+    """Of this setting alone, over the scenario's."""
+
+
+class ScenarioFile(Section, frozen=True, kw_only=True):
+    """`scenario.toml` as it is written."""
+
+    schema: Literal["fedprivacy/scenario/1"]
+    attack: str
+    clients: Annotated[int, Meta(ge=2, le=10_000)]
+    seeds: Annotated[tuple[_Seed, ...], Meta(min_length=1)]
+    threat: ThreatModel
+    settings: Annotated[tuple[SettingFile, ...], Meta(min_length=1)]
+    options: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting with its plan read and its options whole."""
+
+    name: str
+    plan: Plan
+    options: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One seed in one setting, and what came of it."""
+
+    setting: Setting
+    seed: int
+    found: Measured | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario that can be run; its plans are read."""
+
+    file: ScenarioFile
+    attack: Attack
+    settings: tuple[Setting, ...]
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Scenario:
+        """The scenario in a file; raises `ConfigurationError` naming key, value and remedy."""
+        path = Path(path)
+        file = load_toml(ScenarioFile, path, "scenario")
+        attack = ATTACKS.get(file.attack)
+        if attack is None:
+            raise ConfigurationError(
+                f"scenario.attack = {file.attack} is unknown: choose from {', '.join(ATTACKS)}"
+            )
+        if len(set(file.seeds)) < len(file.seeds):
+            raise ConfigurationError("scenario.seeds names a seed twice: name each once")
+        names = [setting.name for setting in file.settings]
+        if len(set(names)) < len(names):
+            raise ConfigurationError("scenario.settings has one name twice: name each its own")
+        file.threat.check_covers(attack.needs, "scenario.threat")
+        _check_options(file.options, attack, "scenario.options")
+        settings = []
+        for i, setting in enumerate(file.settings):
+            _check_options(setting.options, attack, f"scenario.settings[{i}].options")
+            plan = Plan.from_toml(path.parent / setting.plan)
+            options = {**attack.options, **file.options, **setting.options}
+            settings.append(Setting(setting.name, plan, options))
+        return cls(file, attack, tuple(settings))
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are, at most: a setting that is stopped is tried once."""
+        return len(self.settings) * len(self.file.seeds)
+
+    def run(self, seeds: tuple[int, ...] | None = None) -> Iterator[Trial]:
+        """Each seed in each setting, as it ends; by default the scenario's own seeds."""
+        for setting in self.settings:
+            for seed in seeds or self.file.seeds:
+                stage = Stage(setting.plan, self.file.clients, seed, setting.options)
+                yield Trial(setting, seed, self.attack.trial(stage))
+
+    def results(self, trials: list[Trial]) -> tuple[AttackResult, ...]:
+        """One result a setting, from the trials of a run."""
+        return tuple(self._result(setting, trials) for setting in self.settings)
+
+    def _result(self, setting: Setting, trials: list[Trial]) -> AttackResult:
+        found = [t.found for t in trials if t.setting is setting]
+        reasons = [each.reason for each in found if isinstance(each, Stopped)]
+        return AttackResult(
+            fedprivacy=version("fedprivacy"),
+            attack=self.attack.name,
+            setting=setting.name,
+            metric=self.attack.metric,
+            threat=self.file.threat,
+            protocol=setting.plan.aggregation.protocol,
+            noise=_noise_of(setting.plan),
+            plan_hash=setting.plan.digest().hex(),
+            options=dict(setting.options),
+            measured=tuple(each for each in found if isinstance(each, Measured)),
+            # A run that was stopped for some seeds only was not stopped.
+            stopped=reasons[0] if len(reasons) == len(found) and reasons else "",
+        )
+
+
+def _check_options(options: Mapping[str, float], attack: Attack, path: str) -> None:
+    for name in options:
+        if name not in attack.options:
+            near = difflib.get_close_matches(name, attack.options, n=1, cutoff=0.0)
+            hint = f": did you mean {near[0]}?" if near else f": {attack.name} has none"
+            raise ConfigurationError(f"{path}.{name} is not an option{hint}")
+
+
+def _noise_of(plan: Plan) -> str:
+    rules = plan.noise
+    if rules.trust is Trust.NONE:
+        return "none"
+    return f"{rules.trust.value}, multiplier {rules.noise_multiplier:g}"

@@ -1,0 +1,1 @@
+"""Each attack on a stage of its own, beside its control."""

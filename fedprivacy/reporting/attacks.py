@@ -1,0 +1,76 @@
+"""What attacks found, for a person: target, control and difference in each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from fedprivacy.attacks.result import AttackResult
+from fedprivacy.attacks.scenario import Trial
+from fedprivacy.attacks.stage import Attack, Stopped
+from fedprivacy.reporting.tables import add_rows, titled, titled_table
+from fedprivacy.reporting.text import printable
+from fedprivacy.secagg import Adversary
+
+__all__ = ["attack_list", "attack_report", "trial_line"]
+
+_REMARK = (
+    "In the control the target took no part. An attack that fails does not prove privacy: a better "
+    "one may not."
+)
+
+
+def attack_list(attacks: Iterable[Attack]) -> Iterator[RenderableType]:
+    """Every attack, a row each."""
+    table = titled_table(("attack", "who", "what it finds"))
+    # A name is typed again, and so is never broken.
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for attack in attacks:
+        malicious = attack.needs.adversary is Adversary.MALICIOUS
+        who = f"{'a lying ' if malicious else 'a '}{attack.needs.position.value}"
+        table.add_row(attack.name, who, attack.about)
+    yield table
+    yield Text("Each has a folder under attacks/, with its threat model and a scenario.")
+
+
+def trial_line(trial: Trial) -> str:
+    """One trial that has ended, in a line."""
+    where = f"{printable(trial.setting.name)}, seed {trial.seed}"
+    if isinstance(trial.found, Stopped):
+        return f"{where}: stopped by a client's check ({trial.found.reason})"
+    return f"{where}: target {trial.found.target:.3f}, control {trial.found.control:.3f}"
+
+
+def attack_report(about: str, results: Sequence[AttackResult]) -> Iterator[RenderableType]:
+    """A table of the settings, and what each says."""
+    yield titled(f"{results[0].attack}: {about}")
+    yield Text(f"measured: {results[0].metric} (least to most over the seeds)")
+    heads = ("target", "control", "difference", "bound")
+    table = titled_table(("setting",), heads)
+    add_rows(table, [_row(result) for result in results])
+    yield table
+    for result in results:
+        where = f"{printable(result.protocol)}, noise: {result.noise}"
+        yield Text(f"{printable(result.setting)} ({where}): {result.wording()}")
+    yield Text(_REMARK)
+
+
+def _row(result: AttackResult) -> tuple[str, ...]:
+    runs = result.measured
+    bounds = [run.bound for run in runs if run.bound is not None]
+    return (
+        printable(result.setting),
+        _span([run.target for run in runs]),
+        _span([run.control for run in runs]),
+        _span([run.difference for run in runs]),
+        _span(bounds),
+    )
+
+
+def _span(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    low, high = min(values), max(values)
+    return f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"
