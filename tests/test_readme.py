@@ -51,7 +51,7 @@ def test_what_the_demo_prints_is_what_reporting_makes_of_the_committed_record(re
 
 def test_every_shell_example_runs(readme, user):
     examples = blocks(readme, "sh")
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         done = user("bash", "-euo", "pipefail", "-c", example)
         assert done.returncode == 0, done.stderr

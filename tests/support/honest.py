@@ -10,6 +10,7 @@ from budgets import KEY, RUN, PlainSum, opened, pure
 from budgets import found as founded
 from fedprivacy.crypto import Directory, SigningKey
 from fedprivacy.errors import BudgetExhausted
+from fedprivacy.flower.records import Answer, Broadcast, Exchange, Hello, Present
 from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore
 from fedprivacy.rounds import Envelope, Refusal
 from fedprivacy.rounds.client_state import ClientState
@@ -69,7 +70,8 @@ def messages():
     found["directory"].add(encode(directory))
     found["refusal"].add(encode(Refusal(bytes(range(32)), 21)))
     found["refusal"].add(encode(Refusal(bytes(32), 200)))
-    for message in (*ledger_rows(), *client_rows(), *client_states(), *one_shot()):
+    told = (*ledger_rows(), *client_rows(), *client_states(), *one_shot(), *in_flower())
+    for message in told:
         found[kind_of(message)].add(message)
     return {tag: sorted(found[tag]) for tag in sorted(found)}
 
@@ -81,6 +83,21 @@ def one_shot():
     assert outcome.done is not None
     said = {body for bodies in outcome.sent.values() for body in bodies}
     return sorted(body for body in said if kind_of(body) != "masked-chunk")
+
+
+def in_flower():
+    """What strategy and node say to each other inside Flower's messages."""
+    frames = (bytes(40), b"a message of the round")
+    said = (
+        Hello(bytes(range(16))),
+        Present("c001", bytes(32), bytes(64)),
+        Exchange(1, frames, b""),
+        Exchange(0, frames[1:], b"an encoded broadcast"),
+        Answer(frames),
+        Answer(()),
+        Broadcast("train", "1", bytes(32), "num-examples", ("b", "w"), (("arrays", bytes(32)),)),
+    )
+    return [encode(message) for message in said]
 
 
 def ledger_rows():
