@@ -86,9 +86,11 @@ class Process:
         self._signal(signal.SIGKILL)
         self.process.wait()
 
-    def end(self, seconds: float = 3.0) -> None:
-        """Ask it to end, and see that it does."""
+    def ask_to_end(self) -> None:
         self._signal(signal.SIGTERM)
+
+    def end(self, seconds: float = 3.0) -> None:
+        """See that it ends, and all that it started."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         self.kill()
@@ -169,7 +171,9 @@ class Deployment:
             node.wait_for(lambda n=node: "SuperNode ID:" in n.text, "connecting", STARTS)
 
     def _tear_down(self) -> None:
-        for process in reversed(self._started):
+        for process in self._started:
+            process.ask_to_end()
+        for process in self._started:
             process.end()
 
     def _superlink(self) -> list[str | Path]:
