@@ -314,13 +314,7 @@ class _Round:
             if aggregate is not None or outcome.answers_requested:
                 break  # a total weight of zero: nobody had anything to train on
             out |= {*outcome.refused, *outcome.excluded, *record.culprits}
-            lost = {name for phase in record.phases for name in phase.lost}
-            if len({*cohort.members} - out - lost) >= self._fewest(len(cohort.members)):
-                out |= lost  # a dead node costs its timeout once, where a sum needs no more of it
         return self._ended("aborted"), None
-
-    def _fewest(self, cohort: int) -> int:
-        return max(self.plan.quorum(cohort).threshold, self.plan.aggregation.min_clients)
 
     def _attempt(
         self, attempt: int, cohort: Cohort, out: set[str]
