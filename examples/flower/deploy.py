@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deployment import BIN, Deployment
 
-__all__ = ["PHASES", "Deployed", "losing_one"]
+__all__ = ["APP", "NODES", "PHASES", "PLAN", "VICTIM", "Deployed", "losing_one", "run_config"]
 
 APP = Path(__file__).parent / "sklearn-hospitals"
 PLAN = "deployment.toml"
@@ -57,18 +57,9 @@ def losing_one(
 
     note(f"starting a SuperLink with TLS and {NODES} SuperNodes with keys of their own")
     with Deployment(folder, NODES, APP / PLAN) as deployment:
-        note("all are connected; the run begins, of nodes that run any app that is submitted")
+        note("all are connected, without --trusted-entities: each runs whatever app is submitted")
         record = folder.absolute() / "record"
-        config = {
-            "rounds": rounds,
-            "supernodes": NODES,
-            "plan": f'"{PLAN}"',
-            "nodes": f'"{deployment.keys.absolute()}"',
-            "record": f'"{record}"',
-            "phase-timeout": phase_timeout,
-            "training-timeout": phase_timeout,
-        }
-        run = deployment.run(APP, " ".join(f"{name}={value}" for name, value in config.items()))
+        run = deployment.run(APP, run_config(deployment, record, rounds, phase_timeout))
         victim, sent = deployment.supernodes[VICTIM], 1 + PHASES.index(phase)
         run.wait_for(lambda: victim.sent >= sent, f"reply {sent} of {victim.name}", seconds)
         victim.kill()
@@ -77,6 +68,20 @@ def losing_one(
         note("the run has ended")
     note("all processes have ended")
     return Deployed(record, run.text, run.process.returncode)
+
+
+def run_config(deployment: Deployment, record: Path, rounds: int, phase_timeout: float) -> str:
+    """What the app is told; its record goes to a folder that is made."""
+    config = {
+        "rounds": rounds,
+        "supernodes": deployment.nodes,
+        "plan": f'"{PLAN}"',
+        "nodes": f'"{deployment.keys.absolute()}"',
+        "record": f'"{record}"',
+        "phase-timeout": phase_timeout,
+        "training-timeout": phase_timeout,
+    }
+    return " ".join(f"{name}={value}" for name, value in config.items())
 
 
 def main(folder: Path) -> None:

@@ -105,12 +105,14 @@ class Deployment:
     """What runs: entered, everything is up; left, everything that it started has ended.
 
     `folder` receives keys, certificates, logs and the homes of all; `plan` is the file from which
-    the nodes' policies are made.
+    the nodes' policies are made. `trusted_entities` is the file of those whose apps SuperNodes run;
+    without it they run any.
     """
 
     folder: Path
     nodes: int
     plan: Path
+    trusted_entities: Path | None = None
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     supernodes: list[Process] = field(default_factory=list)
     _started: list[Process] = field(default_factory=list)
@@ -140,10 +142,13 @@ class Deployment:
     ) -> None:
         self._tear_down()
 
-    def run(self, app: Path, config: str) -> Process:
-        """Submit a run of this app; the process ends with it, and its log is the run's."""
+    def run(self, app: Path | str, config: str) -> Process:
+        """Submit a run of the app in a folder, or of one of Flower Hub's by its name.
+
+        The process ends with the run, and its log is the run's.
+        """
         words = ["flwr", "run", str(app), CONNECTION, "--stream", "-c", config]
-        return self._start("run", words, self._home("user"))
+        return self._start(f"run-{len(self._started)}", words, self._home("user"))
 
     def _bring_up(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,8 +191,12 @@ class Deployment:
             f'fedprivacy-client="{self.keys.absolute()}/nodes/{number}" '
             f"partition-id={number} num-partitions={self.nodes}"
         )
+        restricted: list[str | Path] = []
+        if self.trusted_entities is not None:
+            restricted = ["--trusted-entities", self.trusted_entities]
         return [
             "flower-supernode",
+            *restricted,
             *("--superlink", f"{HOST}:{self._port}"),
             *("--root-certificates", self.certs / "ca.crt"),
             *("--auth-supernode-private-key", self.certs / "nodes" / f"{number}.key"),
