@@ -80,6 +80,7 @@ def run_config(deployment: Deployment, record: Path, rounds: int, phase_timeout:
         "record": f'"{record}"',
         "phase-timeout": phase_timeout,
         "training-timeout": phase_timeout,
+        "trusted-apps": "false" if deployment.trusted_entities is None else "true",
     }
     return " ".join(f"{name}={value}" for name, value in config.items())
 

@@ -35,4 +35,5 @@ def test_a_signed_app_runs_and_a_bundle_that_nobody_signed_is_refused(tmp_path):
             signed.process.wait(240.0)
     assert "the sum of 4 clients" in signed.text, signed.text
     record = RunRecord.from_json((tmp_path / "yes" / "record.json").read_text())
+    assert any("a server that may lie" in line for line in record.guarantee.holds)
     assert [each.outcome for each in record.rounds] == ["sum"]

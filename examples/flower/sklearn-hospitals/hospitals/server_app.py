@@ -38,6 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         ledger=nodes / "budget.db",
         phase_timeout=float(config["phase-timeout"]),
         folder=str(config["record"]) or None,
+        trusted_apps=bool(config["trusted-apps"]),
     )
 
     def evaluate(_: int, arrays: ArrayRecord) -> MetricRecord:
