@@ -5,7 +5,7 @@ EVERY_CORE := -n auto --dist loadfile -p no:benchmark
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: .venv demo test nightly bench lint schema readme clean
+.PHONY: .venv demo flower-demo test nightly bench lint schema readme clean
 
 .venv: $(STAMP)
 
@@ -16,6 +16,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	@$(BIN)/fedprivacy run examples/hospitals/job.toml $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+# A SuperLink and five SuperNodes as processes on this machine, one of them killed in mid-round.
+flower-demo: $(STAMP)
+	@$(BIN)/python examples/flower/deploy.py
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(EVERY_CORE)

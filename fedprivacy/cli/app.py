@@ -9,6 +9,7 @@ import typer
 from fedprivacy.cli import (
     attacks,
     budgets,
+    certs,
     clients,
     directories,
     flower,
@@ -66,6 +67,7 @@ app.add_typer(budgets.app, name="budget")
 command(app, "report", *clients.REPORT_EXAMPLES)(clients.report)
 app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")
+app.add_typer(certs.app, name="certs")
 app.add_typer(flower.app, name="flower")
 app.add_typer(directories.app, name="directory")
 command(app, "pin", *directories.PIN_EXAMPLES)(directories.pin)

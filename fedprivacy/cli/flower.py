@@ -47,18 +47,31 @@ def keys(
 @command(
     app,
     "doctor",
-    "fedprivacy flower doctor /etc/fedprivacy/client.toml",
+    "fedprivacy flower doctor /etc/fedprivacy/client.toml --trusted-entities trusted.yaml",
     "fedprivacy flower doctor nodes",
 )
 def doctor(
     path: Annotated[Path, typer.Argument(metavar="FOLDER|CLIENT.toml", show_default=False)],
+    *,
+    trusted_entities: Annotated[
+        Path | None,
+        typer.Option(
+            "--trusted-entities",
+            metavar="FILE.yaml",
+            help="What the node's SuperNode is started with, if it is.",
+        ),
+    ] = None,
 ) -> None:
     """Check the files of a node, or of all nodes of a simulation, as privacy_mod would.
 
-    It exits with the code of the first thing that would keep a node from taking part.
+    It exits with the code of the first thing that would keep a node from taking part. Which apps
+    the node runs is its SuperNode's affair: name the same file here. Without one the node runs
+    whatever app is submitted, privacy_mod or not, which is said and is no error.
     """
+    from fedprivacy.flower.entities import examine_entities
     from fedprivacy.flower.node_files import all_nodes, examine
 
+    apps = examine_entities(trusted_entities)
     for node in all_nodes(path):
-        for name, finding in examine(node):
+        for name, finding in (*examine(node), ("apps", apps)):
             typer.echo(f"{name:13} {finding}")

@@ -3,12 +3,14 @@
 from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
 from fedprivacy.crypto.agreement import KEY_BYTES, KeyPair, is_weak
 from fedprivacy.crypto.authority import Authority
+from fedprivacy.crypto.certificates import CertificateAuthority, Certified, NodeKey
 from fedprivacy.crypto.checksum import CHECKSUM_BYTES, Checksum
 from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
 from fedprivacy.crypto.draft import DirectoryDraft
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
 from fedprivacy.crypto.kdf import derive
 from fedprivacy.crypto.masks import MaskStream
+from fedprivacy.crypto.secret_files import write_secret
 from fedprivacy.crypto.signing import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
@@ -27,6 +29,8 @@ __all__ = [
     "PUBLIC_KEY_BYTES",
     "SIGNATURE_BYTES",
     "Authority",
+    "CertificateAuthority",
+    "Certified",
     "Checksum",
     "Directory",
     "DirectoryDraft",
@@ -34,6 +38,7 @@ __all__ = [
     "Identity",
     "KeyPair",
     "MaskStream",
+    "NodeKey",
     "SigningKey",
     "Suite",
     "check_client_id",
@@ -43,4 +48,5 @@ __all__ = [
     "seal",
     "unseal",
     "verify",
+    "write_secret",
 ]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from fedprivacy.crypto.secret_files import OWNER_ONLY, write_secret
 from fedprivacy.crypto.signing import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
@@ -25,7 +26,6 @@ __all__ = ["CLIENT_ID_PATTERN", "Enrolment", "Identity", "check_client_id"]
 
 # Python's `$` lets a last line feed pass, and JSON Schema has no `\Z`: this form means one thing.
 CLIENT_ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"
-_OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 _KEY_FILE_LIMIT = 4096  # bytes; such a key takes about 120
 
 
@@ -59,19 +59,7 @@ class Identity:
 
         Raises `ConfigurationError` when the path exists: a lost key is not to be had back.
         """
-        # O_EXCL with the mode at creation: at no moment can another user open the file.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            with os.fdopen(os.open(path, flags, _OWNER_ONLY), "wb") as file:
-                file.write(self.key.to_pem())
-                file.flush()
-                os.fsync(file.fileno())
-        except FileExistsError:
-            raise ConfigurationError(
-                f"{os.fspath(path)} exists: move it away, or choose another path"
-            ) from None
-        except OSError as error:
-            raise ConfigurationError(f"{os.fspath(path)}: {error.strerror}") from None
+        write_secret(path, self.key.to_pem())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], client_id: str) -> Identity:
@@ -88,7 +76,7 @@ class Identity:
                 pem = file.read(_KEY_FILE_LIMIT)
         except OSError as error:
             raise ConfigurationError(f"{name}: {error.strerror}") from None
-        if mode & ~_OWNER_ONLY:
+        if mode & ~OWNER_ONLY:
             raise ConfigurationError(f"{name} has mode {mode:04o}: run chmod 600 on it")
         try:
             return cls(client_id, SigningKey.from_pem(pem))

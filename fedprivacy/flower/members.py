@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedprivacy.crypto import Directory, verify
@@ -89,6 +90,9 @@ class Members:
 
 
 def _introduction(reply: Message) -> Present:
+    if reply.has_error() and reply.error.code == ErrorCode.INVALID_FAB:
+        detail = "takes trusted apps alone, and this app is signed by nobody whom it trusts"
+        raise PeerError(Reason.NOT_ENROLLED, detail)
     if not reply.has_content() or not is_ours(reply.content):
         raise PeerError(
             Reason.MALFORMED,

@@ -50,6 +50,8 @@ class Terms:
     """Signs the ledger's heads; None where no ledger is kept."""
     folder: Path | None
     phase_timeout: float
+    runs_any_app: bool
+    """Nodes do, as far as is known: the guarantee then speaks of no server that lies."""
     weighted_by: str
     rng: Rng
 
@@ -180,14 +182,12 @@ class PrivateRun:
             _LOG.warning("%s: %s", name, what)
 
     def _record(self) -> RunRecord:
-        parameters = self._parameters
-        length = 1 if parameters is None else parameters.length
         return RunRecord(
             fedprivacy=version("fedprivacy"),
             run_id=self.run_id.hex(),
             plan=self.plan,
             plan_hash=self.plan.digest().hex(),
-            guarantee=GuaranteeRecord.of(Guarantee.of(self.plan, self._cohort, length)),
+            guarantee=GuaranteeRecord.of(self._guarantee(self._cohort)),
             clients=tuple(sorted(self._clients)),
             rounds=tuple(self._rounds),
         )
@@ -206,14 +206,13 @@ class PrivateRun:
         """A round with these clients is tried."""
         self._clients |= set(names)
         if not self._cohort:
-            guarantee = Guarantee.of(self.plan, len(names), self._length)
-            for line in str(guarantee).splitlines():
+            for line in str(self._guarantee(len(names))).splitlines():
                 _LOG.info("%s", line)
         self._cohort = min(self._cohort or len(names), len(names))
 
-    @property
-    def _length(self) -> int:
-        return 1 if self._parameters is None else self._parameters.length
+    def _guarantee(self, cohort: int) -> Guarantee:
+        length = 1 if self._parameters is None else self._parameters.length
+        return Guarantee.of(self.plan, cohort, length, runs_any_app=self.terms.runs_any_app)
 
 
 def _problems(record: RoundRecord) -> Iterator[tuple[str, str]]:

@@ -72,8 +72,11 @@ class PrivateStrategy(Strategy):
     `operator_key` is the file of the key that signs its heads, by default beside the ledger, made
     where there is none. `evaluate` is `withheld` or `open` (`Evaluation`). `phase_timeout` is how
     many seconds nodes have to answer where they do not train; for training it is the `timeout` of
-    `start`. `folder`, a new one, receives the run's record. Raises `ConfigurationError` for a
-    strategy that needs more than a mean, and for what does not fit the plan.
+    `start`. `folder`, a new one, receives the run's record. `trusted_apps` says that every
+    SuperNode takes trusted apps alone (`--trusted-entities`): without it nodes run whatever app
+    they are sent, and log and record speak of a server that follows the protocol, whatever the
+    plan's adversary. Raises `ConfigurationError` for a strategy that needs more than a mean, and
+    for what does not fit the plan.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class PrivateStrategy(Strategy):
         evaluate: Literal["withheld", "open"] = "withheld",
         phase_timeout: float = 120.0,
         folder: str | Path | None = None,
+        trusted_apps: bool = False,
         rng: Rng | None = None,
     ) -> None:
         rng = SystemRng() if rng is None else rng
@@ -109,6 +113,7 @@ class PrivateStrategy(Strategy):
             operator=None if ledger is None else _operator(ledger, operator_key, rng=rng),
             folder=None if folder is None else Path(folder),
             phase_timeout=phase_timeout,
+            runs_any_app=not trusted_apps,
             weighted_by=str(getattr(inner, "weighted_by_key", "num-examples")),
             rng=rng,
         )
@@ -175,7 +180,8 @@ class PrivateStrategy(Strategy):
     def _summary(self) -> None:
         plan = self._terms.plan
         _LOG.info("Private rounds for %s:", type(self.inner).__name__)
-        _LOG.info("\t├── Sum: %s, %s", plan.aggregation.protocol, defends_against(plan.aggregation))
+        against = defends_against(plan.aggregation, runs_any_app=self._terms.runs_any_app)
+        _LOG.info("\t├── Sum: %s, %s", plan.aggregation.protocol, against)
         _LOG.info("\t├── Clip: %s, for one %s", plan.update.clip, plan.dataset.unit)
         _LOG.info("\t├── Noise: %s", plan.noise.trust.value)
         _LOG.info("\t└── Evaluation at the clients: %s", self._evaluation.value)

@@ -20,10 +20,12 @@ _SERVER = {
 }
 
 
-def defends_against(rules: AggregationRules) -> str:
-    """The adversary of a plan in a few words."""
+def defends_against(rules: AggregationRules, *, runs_any_app: bool = False) -> str:
+    """The adversary of a plan in a few words; `runs_any_app` as in `Guarantee`."""
     if rules.protocol == Plain.name:
         return "nothing is hidden, the server sees every update"
+    if runs_any_app:
+        return "clients run whatever app the server sends, so that it must send this one"
     return f"the adversary is {rules.adversary.value}, {_SERVER[rules.adversary]}"
 
 
@@ -51,9 +53,12 @@ class Guarantee:
     noise: Trust
     privacy: PrivacyClaim | None
     """Of one unit, by noise; None where the sum is exact."""
+    runs_any_app: bool = False
+    """Clients run whatever code the server sends: then all holds only while that is the client's
+    side of the protocol, whatever adversary the plan names."""
 
     @classmethod
-    def of(cls, plan: Plan, cohort: int, length: int) -> Guarantee:
+    def of(cls, plan: Plan, cohort: int, length: int, *, runs_any_app: bool = False) -> Guarantee:
         """The guarantee of a plan for a cohort of so many clients, whose quorum holds.
 
         `length` is the number of parameters in an update.
@@ -67,7 +72,7 @@ class Guarantee:
         return cls(
             protocol=rules.protocol,
             claim=PROTOCOLS[rules.protocol].claim,
-            adversary=rules.adversary,
+            adversary=Adversary.HONEST_BUT_CURIOUS if runs_any_app else rules.adversary,
             cohort=cohort,
             corrupt=rules.corrupt,
             threshold=quorum.threshold,
@@ -78,6 +83,7 @@ class Guarantee:
             unit=plan.dataset.unit,
             noise=plan.noise.trust,
             privacy=PrivacyClaim.of(plan, cohort, length),
+            runs_any_app=runs_any_app,
         )
 
     def holds(self) -> tuple[str, ...]:
@@ -125,6 +131,11 @@ class Guarantee:
     def does_not_hold(self) -> tuple[str, ...]:
         """What a reader might think is promised, and is not."""
         lines = []
+        if self.runs_any_app:
+            lines.append(
+                "Nothing holds against a server that sends another app: clients run it, whatever "
+                "it does, unless every one of them takes trusted apps alone (--trusted-entities)."
+            )
         if not self.honest_in_sum:
             lines.append("Nothing is hidden: the server sees every client's update.")
         if self.noise is Trust.NONE:

@@ -37,6 +37,8 @@ def test_the_commands_are_the_published_ones():
         "budget show",
         "budget statement",
         "budget verify",
+        "certs",
+        "certs new",
         "demo",
         "directory",
         "directory show",

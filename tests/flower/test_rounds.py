@@ -5,9 +5,11 @@ import logging
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
 from flwr.serverapp.strategy import FedAvg
+from httpx import ConnectError
 
 from fedprivacy.errors import ConfigurationError, Reason
 from fedprivacy.flower import PrivateStrategy, privacy_mod
@@ -32,6 +34,7 @@ from flower_loop import (
     other_record,
     too_late,
     twice,
+    unreadable,
     vector,
 )
 
@@ -126,6 +129,37 @@ def test_only_a_node_that_sends_garbage_is_out(house, phase, fault, tmp_path):
     assert record.rounds[0].attempts[0].excluded == {"node-1": "malformed"}
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_reply_that_flower_cannot_read_costs_only_its_node(house, phase):
+    home = house()
+    home.grid.faults[home.nodes[2]][phase] = unreadable
+    result = start(home)
+    assert_mean_over(home, result, [0, 1, 2, 3] if phase > INPUT else [0, 1, 3])
+
+
+def test_a_superlink_that_is_gone_ends_the_run(house):
+    home = house()
+
+    def gone(message, answer):
+        raise ConnectError("connection refused")
+
+    home.grid.faults[home.nodes[0]][SHARES] = gone
+    with pytest.raises(ConnectError):
+        start(home)
+
+
+def test_a_node_that_refuses_the_app_is_named(house):
+    home = house()
+    for node in home.nodes:
+        home.grid.faults[node][0] = refused_app
+    with pytest.raises(ConfigurationError, match="takes trusted apps alone"):
+        start(home)
+
+
+def refused_app(message, answer):
+    return [Message(Error(ErrorCode.INVALID_FAB, "not verified"), reply_to=message)]
+
+
 def test_a_reply_that_comes_twice_counts_once(house):
     home = house()
     for node in home.nodes:
@@ -144,6 +178,14 @@ def test_a_second_attempt_is_made_where_the_first_lost_too_many(house, tmp_path)
     attempts = json.loads(line)["attempts"]
     assert [a["outcome"] for a in attempts] == ["aborted", "sum"]
     assert [a["reason"] for a in attempts] == ["too-few", ""]
+
+
+def test_a_dead_node_is_asked_once_in_an_attempt(house):
+    home = house()
+    dead = home.nodes[2]
+    home.grid.faults[dead] = dict.fromkeys(range(KEYS, 20), lost)
+    start(home, phase_timeout=0.05, timeout=0.05)
+    assert home.grid.sent[dead] == 1 + KEYS
 
 
 def test_a_round_without_a_sum_leaves_the_model_and_the_run_goes_on(house, caplog):

@@ -250,3 +250,13 @@ class House:
     def directory(self):
         curious = self.plan.aggregation.adversary.value == "honest-but-curious"
         return None if curious else self.files.directory
+
+
+class Unreadable(Exception):
+    """What stands for any of the exceptions that Flower raises on a node's bytes."""
+
+
+def unreadable(message, answer):
+    """The node sends objects of which Flower's own decoding cannot make a message."""
+    answer(message)
+    raise Unreadable

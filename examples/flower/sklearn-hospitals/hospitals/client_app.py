@@ -13,5 +13,6 @@ app = ClientApp(mods=[privacy_mod])
 def train(message: Message, context: Context) -> Message:
     """The weights after one step, a row for each patient: the plan's unit is the patient."""
     (weights,) = message.content["arrays"].to_numpy_ndarrays()
-    stepped = steps(int(context.node_config["partition-id"]), weights)
+    number, nodes = (int(context.node_config[f]) for f in ("partition-id", "num-partitions"))
+    stepped = steps(number, nodes, weights)
     return Message(RecordDict({"arrays": ArrayRecord([stepped])}), reply_to=message)

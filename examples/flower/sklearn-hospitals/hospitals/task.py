@@ -29,10 +29,15 @@ def first_weights() -> np.ndarray:
     return initial_weights(population().held_out.features.shape[1])
 
 
-def steps(number: int, weights: np.ndarray) -> np.ndarray:
-    """The weights after a step on each patient of a hospital, counted from 0: a row a patient."""
-    examples = list(population().clients.values())[number]
-    return weights - unit_gradients(weights, examples.features, examples.labels)
+def steps(number: int, nodes: int, weights: np.ndarray) -> np.ndarray:
+    """The weights after a step on each patient of a node, counted from 0: a row a patient.
+
+    With fewer nodes than hospitals a node stands for every so-many-th of them.
+    """
+    here = list(population().clients.values())[number::nodes]
+    return np.concatenate(
+        [weights - unit_gradients(weights, own.features, own.labels) for own in here]
+    )
 
 
 def accuracy_of(weights: np.ndarray) -> float:

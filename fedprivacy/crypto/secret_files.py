@@ -1,0 +1,32 @@
+"""New files that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from fedprivacy.errors import ConfigurationError
+
+__all__ = ["OWNER_ONLY", "write_secret"]
+
+OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
+
+
+def write_secret(path: str | os.PathLike[str], secret: bytes) -> None:
+    """Writes a key to a new file of mode 0600.
+
+    Raises `ConfigurationError` when the path exists: a lost key is not to be had back.
+    """
+    # O_EXCL with the mode at creation: at no moment can another user open the file.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        with os.fdopen(os.open(path, flags, OWNER_ONLY), "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{os.fspath(path)} exists: move it away, or choose another path"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{os.fspath(path)}: {error.strerror}") from None
