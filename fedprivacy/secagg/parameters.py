@@ -28,7 +28,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.secagg.contract import Adversary
@@ -234,6 +233,8 @@ class _Bounds:
 
     @cached_property
     def _log_factorial(self) -> Floats:
+        from scipy.special import gammaln  # a client of the complete graph never needs it
+
         table: Floats = gammaln(np.arange(self.clients + 1) + 1.0)
         return table
 
