@@ -102,7 +102,10 @@ def edits_of_app(folder: Path) -> list[Change]:
 
 
 def edits_of_server(text: str, path: Path, up: int) -> str:
-    """The server's module with its strategy wrapped, if it is not yet; the plan is `up` folders above it."""
+    """The server's module with its strategy wrapped, if it is not yet.
+
+    The plan is `up` folders above its own.
+    """
     code = _Code.parse(text, path, _BY_HAND_SERVER)
     if code.imports("PrivateStrategy"):
         return text
