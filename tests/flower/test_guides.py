@@ -65,7 +65,7 @@ def test_the_guide_from_secaggplus_runs(project, house, monkeypatch, tmp_path):
     home = house(plan=plan)
     weights = run(home, server, client, monkeypatch, tmp_path, plan)
     bound = 3 * home.plan.pipeline(10, 4).quantisation_bound(80) / 80
-    assert 0 < np.max(np.abs(weights - 0.3)) < bound < 0.01
+    assert 0 < np.max(np.abs(weights - 0.3)) < bound < 0.05
 
 
 def test_the_guide_from_the_dp_wrappers_runs(project, house, monkeypatch, tmp_path):
