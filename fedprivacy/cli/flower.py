@@ -67,7 +67,7 @@ def _protects(plan: Plan) -> Iterator[str]:
     from fedprivacy.flower.client_folder import VARIABLE
     from fedprivacy.rounds.guarantee import defends_against
     from fedprivacy.rounds.rules import Trust
-    from fedprivacy.secagg import Plain
+    from fedprivacy.secagg import Adversary, Plain
 
     rules = plan.aggregation
     yield ""
@@ -87,6 +87,13 @@ def _protects(plan: Plan) -> Iterator[str]:
     yield ""
     yield "Next:"
     yield f"  read privacy.toml; the strategy must sample at least {rules.min_clients} nodes"
+    wanted = []
+    if rules.adversary is not Adversary.HONEST_BUT_CURIOUS:
+        wanted.append('directory="/tmp/nodes/directory.json"')
+    if plan.noise.trust is not Trust.NONE:
+        wanted.append('ledger="budget.db"')
+    if wanted:
+        yield f"  pass PrivateStrategy {' and '.join(wanted)} as well: this plan asks for it"
     yield '  add "fedprivacy[flower]" to the dependencies in pyproject.toml'
     yield "  fedprivacy flower keys --nodes 10 --plan privacy.toml /tmp/nodes"
     yield f'  {VARIABLE}="/tmp/nodes/nodes/{{partition-id}}" flwr run .'

@@ -34,6 +34,7 @@ from fedprivacy.flower.terms import Terms
 from fedprivacy.randomness import Rng, SystemRng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.guarantee import defends_against
+from fedprivacy.rounds.rules import Trust
 
 __all__ = ["PrivateStrategy", "refusal_of"]
 
@@ -189,7 +190,12 @@ class PrivateStrategy(Strategy):
         _LOG.info("\t├── Sum: %s, %s", plan.aggregation.protocol, defends_against(plan.aggregation))
         _LOG.info("\t├── Clip: %s, for one %s", plan.update.clip, plan.dataset.unit)
         _LOG.info("\t├── Noise: %s", plan.noise.trust.value)
-        _LOG.info("\t└── Evaluation at the clients: %s", self._evaluation.value)
+        charged = self._evaluation is Evaluation.SUMMED and plan.noise.trust is not Trust.NONE
+        _LOG.info(
+            "\t└── Evaluation at the clients: %s%s",
+            self._evaluation.value,
+            ", charged to the budget of the training, which ends sooner" if charged else "",
+        )
 
 
 def _while_running(

@@ -159,7 +159,7 @@ def test_values_beyond_the_edges_and_those_that_are_none(house):
     assert asked(secure_histogram, edges=EDGES) / 4 == pytest.approx([1, 1, 0, 3], abs=1e-2)
 
 
-@pytest.mark.parametrize("q", [0.13, 0.51, 0.87])  # of 80 values no whole number
+@pytest.mark.parametrize("q", [0.13, 0.87])  # of 80 values no whole number
 def test_a_quantile_is_in_the_interval_that_is_found(house, q):
     asked = Asked(house, histogram, plan=QUICK)
     found = asked(secure_quantile, q=q, low=0.0, high=128.0, steps=7)
@@ -179,10 +179,10 @@ def test_each_query_is_charged_and_noised(house, nodes_folder):
     # Noise of deviation 1 in each of four bins: all this close have a chance of (0.02 * 0.4) ** 4.
     assert np.max(apart) > 0.01
     assert np.max(apart) < 10
-    asked(secure_quantile, q=0.5, low=0.0, high=100.0, steps=3, ledger=place)
+    asked(secure_quantile, q=0.5, low=0.0, high=100.0, steps=2, ledger=place)
     with BudgetLedger(place, clock=lambda: 0) as ledger:
         budget = ledger.budget(BudgetKey("toy", "patient"))
-    assert budget.attempts[ReservationState.SETTLED] == 1 + 3
+    assert budget.attempts[ReservationState.SETTLED] == 1 + 2
 
 
 def test_a_budget_that_ends_on_the_way_leaves_a_wider_interval(house, nodes_folder, caplog):

@@ -144,6 +144,15 @@ def test_it_says_what_is_protected_and_what_comes_next(app, init):
     assert Plan.from_toml(app / "privacy.toml").dataset.id == "quickstart"
 
 
+def test_it_says_what_a_plan_that_is_there_asks_for(app, init, project):
+    shutil.copy(project / "examples/flower/analytics-histogram/privacy.toml", app / "privacy.toml")
+    _, out, _ = init(app, "--yes")
+    assert "the adversary is malicious" in out
+    assert "The unit is one patient: training has to return a row for each." in out
+    assert 'directory="/tmp/nodes/directory.json" and ledger="budget.db"' in out
+    assert "No noise" not in out
+
+
 def test_a_plan_that_is_there_stays(app, project):
     shutil.copy(project / "examples/hospitals/privacy.toml", app / "privacy.toml")
     assert [change.path.name for change in edits_of_app(app)] == ["server_app.py", "client_app.py"]
