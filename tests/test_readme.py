@@ -58,7 +58,8 @@ def test_every_shell_example_runs(readme, user):
 
 
 def test_every_python_example_runs(readme, user):
-    examples = blocks(readme, "python")
+    # Those that are for Flower run in tests/flower/test_guides.py.
+    examples = [block for block in blocks(readme, "python") if "flwr" not in block]
     for example, begins in zip(
         examples, ("+ Against a server that may lie", "Bound(epsilon=3.8"), strict=True
     ):

@@ -2,18 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedprivacy.cli.help import command, group
 
+if TYPE_CHECKING:
+    from fedprivacy.rounds import Plan
+
 __all__ = ["app"]
 
 _KEYS = "fedprivacy flower keys --nodes 10 --plan privacy.toml nodes"
 
-app = group("Make and check the files of Flower's nodes.", _KEYS)
+_INIT = "fedprivacy flower init my-app"
+
+app = group("Make a Flower app private; make and check the files of its nodes.", _INIT, _KEYS)
+
+
+@command(app, "init", _INIT, "fedprivacy flower init . --yes")
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="APP_FOLDER", show_default=False)],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+) -> None:
+    """Wrap the strategy of a Flower app and put privacy_mod before its functions.
+
+    Two edits and a privacy.toml, shown as a diff before anything is written. An app that is not
+    laid out as Flower's quickstarts are is not edited: what to write is said instead.
+    """
+    from importlib.util import find_spec
+
+    from fedprivacy.cli.files import write_text
+    from fedprivacy.errors import MissingExtra
+    from fedprivacy.flower.app_edits import edits_of_app
+    from fedprivacy.rounds import Plan
+
+    if find_spec("flwr") is None:
+        raise MissingExtra("flower", "fedprivacy flower init")
+    changes = edits_of_app(folder)
+    for change in changes:
+        typer.echo(change.diff(folder), nl=False)
+    if not yes and not _agreed("Write this?"):
+        typer.echo("Nothing was written.")
+        raise typer.Exit(1)
+    for change in changes:
+        write_text(change.path, change.after)
+    for line in _protects(Plan.from_toml(folder / "privacy.toml")):
+        typer.echo(line)
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:  # no answer is none
+        typer.echo()
+        return False
+
+
+def _protects(plan: Plan) -> Iterator[str]:
+    """What the app is now, and what to do next."""
+    from fedprivacy.flower.client_folder import VARIABLE
+    from fedprivacy.rounds.guarantee import defends_against
+    from fedprivacy.rounds.rules import Trust
+    from fedprivacy.secagg import Adversary, Plain
+
+    rules = plan.aggregation
+    yield ""
+    yield f"What it protects ({defends_against(rules)}):"
+    if rules.protocol != Plain.name:
+        yield f"+ The server sees sums over at least {rules.min_clients} clients, never one update."
+    if plan.protects_units:
+        yield f"- The unit is one {plan.dataset.unit}: training has to return a row for each."
+    else:
+        yield (
+            "- A client as a whole, and none of those within it, until training returns a row for"
+        )
+        yield "  each unit (a patient, a user) and the plan names it."
+    if plan.noise.trust is Trust.NONE:
+        yield "- No noise is added: what the sums themselves tell of a client is not bounded."
+    yield '- Evaluation at the clients is withheld; evaluate="summed" of PrivateStrategy sums it.'
+    yield ""
+    yield "Next:"
+    yield f"  read privacy.toml; the strategy must sample at least {rules.min_clients} nodes"
+    wanted = []
+    if rules.adversary is not Adversary.HONEST_BUT_CURIOUS:
+        wanted.append('directory="/tmp/nodes/directory.json"')
+    if plan.noise.trust is not Trust.NONE:
+        wanted.append('ledger="budget.db"')
+    if wanted:
+        yield f"  pass PrivateStrategy {' and '.join(wanted)} as well: this plan asks for it"
+    yield '  add "fedprivacy[flower]" to the dependencies in pyproject.toml'
+    yield "  fedprivacy flower keys --nodes 10 --plan privacy.toml /tmp/nodes"
+    yield f'  {VARIABLE}="/tmp/nodes/nodes/{{partition-id}}" flwr run .'
 
 
 @command(app, "keys", _KEYS)

@@ -1,7 +1,8 @@
 """Any Flower strategy with a private sum in the place of its clients' models.
 
-`PrivateStrategy` wraps the strategy of a ServerApp, `privacy_mod` is the mod of its ClientApp. Both
-are imported when they are first asked for; without Flower that raises `MissingExtra`.
+`PrivateStrategy` wraps the strategy of a ServerApp, `privacy_mod` is the mod of its ClientApp.
+`secure_sum` and its kin give sums, means, histograms and quantiles of what the app's query function
+answers. All are imported when they are first asked for; without Flower that raises `MissingExtra`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,37 @@ from typing import TYPE_CHECKING, Any
 from fedprivacy.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from fedprivacy.flower.analytics import (
+        secure_histogram,
+        secure_mean,
+        secure_quantile,
+        secure_sum,
+    )
     from fedprivacy.flower.mod import privacy_mod
+    from fedprivacy.flower.replies import histogram_reply, vector_reply
     from fedprivacy.flower.strategy import PrivateStrategy
 
-__all__ = ["PrivateStrategy", "privacy_mod"]
+__all__ = [
+    "PrivateStrategy",
+    "histogram_reply",
+    "privacy_mod",
+    "secure_histogram",
+    "secure_mean",
+    "secure_quantile",
+    "secure_sum",
+    "vector_reply",
+]
 
+_ANALYTICS, _REPLIES = "fedprivacy.flower.analytics", "fedprivacy.flower.replies"
 _HOME = {
     "PrivateStrategy": "fedprivacy.flower.strategy",
     "privacy_mod": "fedprivacy.flower.mod",
+    "histogram_reply": _REPLIES,
+    "secure_histogram": _ANALYTICS,
+    "secure_mean": _ANALYTICS,
+    "secure_quantile": _ANALYTICS,
+    "secure_sum": _ANALYTICS,
+    "vector_reply": _REPLIES,
 }
 
 

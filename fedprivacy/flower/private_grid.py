@@ -13,6 +13,7 @@ from flwr.supercore.run import Run
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.flower.records import WITHHELD
 from fedprivacy.flower.run import PrivateRun
+from fedprivacy.flower.summed_evaluation import SummedEvaluation
 
 __all__ = ["Evaluation", "PrivateGrid", "category"]
 
@@ -24,6 +25,8 @@ class Evaluation(Enum):
 
     WITHHELD = "withheld"
     """None takes place: no client is asked."""
+    SUMMED = "summed"
+    """A private round of its own, of named metrics; charged where the plan adds noise."""
     OPEN = "open"
     """As ever, each client's metrics in the clear; only of clients whose policy allows that."""
 
@@ -40,10 +43,17 @@ class PrivateGrid(Grid):
     whose loop goes on gets no replies, and its model stays as it is.
     """
 
-    def __init__(self, grid: Grid, run: PrivateRun, evaluation: Evaluation) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        run: PrivateRun,
+        evaluation: Evaluation,
+        summed: SummedEvaluation | None = None,
+    ) -> None:
         self._grid = grid
         self._private = run
         self._evaluation = evaluation
+        self._summed = summed
         self._nodes: list[int] = []
 
     def set_run(self, run: Run) -> None:
@@ -98,13 +108,15 @@ class PrivateGrid(Grid):
             raise ConfigurationError(
                 f"one batch has messages of types {', '.join(kinds)}: send them apart"
             )
+        seconds = _FOREVER if timeout is None else timeout
         if kinds[0] == "train":
-            seconds = _FOREVER if timeout is None else timeout
             return self._private.round(self._grid, messages, timeout=seconds)
         if kinds[0] == "evaluate" and (
             self._evaluation is Evaluation.WITHHELD or self._private.ended
         ):
             return []
+        if kinds[0] == "evaluate" and self._summed is not None:
+            return self._summed.round(self._grid, messages, timeout=seconds)
         replies = self._grid.send_and_receive(messages, timeout=timeout)
         return [reply for reply in replies if not _is_withheld(reply)]
 

@@ -23,6 +23,7 @@ from fedprivacy.wire import Message, decode, digest, encode
 
 __all__ = [
     "HELLO_LABEL",
+    "METRICS",
     "RECORD",
     "VECTOR",
     "VERSION",
@@ -44,6 +45,8 @@ VERSION = 1
 RECORD, VECTOR = "fedprivacy", "fedprivacy.vector"
 WITHHELD = "fedprivacy.withheld"
 """Names the one, empty record of a reply without metrics."""
+METRICS = "fedprivacy.metrics"
+"""Names the record of what is summed of an evaluation: each metric with its bound."""
 HELLO_LABEL = "flower-hello"
 _BODY = "body"
 _LONG = 1 << 20  # bytes of a body that goes into an array

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal
 
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
-from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.crypto import Directory
 from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.flower.attempt import GridAttempt, Timeouts
 from fedprivacy.flower.members import Members
 from fedprivacy.flower.parameters import Parameters, floating_names
 from fedprivacy.flower.records import Broadcast, is_ours, record_digest
+from fedprivacy.flower.terms import Terms
 from fedprivacy.ledger import Reservation
-from fedprivacy.randomness import Rng
 from fedprivacy.rounds import Guarantee, Plan, RoundPlan, RoundRecord, RoundServer, RunRecord
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.books import Books
@@ -34,31 +33,14 @@ from fedprivacy.transport.attempts import attempt_record, untried
 from fedprivacy.vector import Aggregate
 from fedprivacy.wire import DIGEST_BYTES, encode
 
-__all__ = ["PrivateRun", "Terms"]
+__all__ = ["PrivateRun"]
 
 _LOG = logging.getLogger("flwr.fedprivacy")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What does not change from run to run."""
-
-    plan: Plan
-    directory: Directory | None
-    ledger: str | Path | None
-    operator: SigningKey | None
-    """Signs the ledger's heads; None where no ledger is kept."""
-    folder: Path | None
-    phase_timeout: float
-    runs_any_app: bool
-    """Nodes do, as far as is known: the guarantee then speaks of no server that lies."""
-    weighted_by: str
-    rng: Rng
-
-
 @dataclass(slots=True)
 class PrivateRun:
-    """One run of a strategy: every batch of training messages becomes one private round."""
+    """One run: every batch of messages becomes one private round."""
 
     terms: Terms
     run_id: bytes
@@ -86,30 +68,60 @@ class PrivateRun:
         return cls(terms, run_id, members, terms.plan, _files=files)
 
     def round(self, grid: Grid, messages: Sequence[Message], *, timeout: float) -> list[Message]:
-        """One private round over the nodes of these messages.
+        """One private round of training over the nodes of these messages.
 
         What the strategy gets in the place of their replies: one, of the model with the mean added,
         or none where there is no sum. `timeout` is in seconds, of the training alone.
         """
+        aggregate = self.sum(grid, messages, timeout=timeout)
+        if aggregate is None or self._parameters is None:
+            return []
+        ((name, arrays),) = messages[0].content.array_records.items()
+        found = Parameters.of(arrays, self._parameters.names)
+        moved: ArrayRecord = found.moved(arrays, aggregate.mean)
+        weight = MetricRecord({self.terms.weighted_by: aggregate.weight})
+        return [Message(RecordDict({name: moved, "metrics": weight}), reply_to=messages[0])]
+
+    def sum(
+        self,
+        grid: Grid,
+        messages: Sequence[Message],
+        arrays: Mapping[str, Array] | None = None,
+        *,
+        timeout: float,
+    ) -> Aggregate | None:
+        """The sum of what the nodes of these messages compute; None where there is none.
+
+        It has the names and shapes of `arrays`, by default the arrays that are sent. `last` and
+        `ended` say why there is none.
+        """
         if self.ended:
             _LOG.info("no round: %s", self.ended)
-            return []
+            return None
         try:
-            return self._round(grid, messages, timeout)
+            return self._sum(grid, messages, arrays, timeout)
         except ConfigurationError as error:
             # What never worked is told at once; what has worked so far is not lost with its result.
             if not self.had_sum:
                 raise
             self._end(str(error))
-            return []
+            return None
 
-    def _round(self, grid: Grid, messages: Sequence[Message], timeout: float) -> list[Message]:
+    def _sum(
+        self,
+        grid: Grid,
+        messages: Sequence[Message],
+        arrays: Mapping[str, Array] | None,
+        timeout: float,
+    ) -> Aggregate | None:
         template = _common(messages)
         nodes = [message.metadata.dst_node_id for message in messages]
-        number, parameters = len(self._rounds) + 1, self._known_parameters(template, len(nodes))
+        if arrays is None:
+            (arrays,) = template.content.array_records.values()
+        number, parameters = len(self._rounds) + 1, self._known_parameters(arrays, len(nodes))
         if self.plan.noise.trust is not Trust.NONE and number > self.plan.noise.rounds:
             self._end(f"plan.noise.rounds = {self.plan.noise.rounds} have taken place")
-            return []
+            return None
         clients = self.members.meet(grid, nodes, template.metadata.message_type)
         step = _Round(self, grid, number, template, parameters, clients, timeout)
         record, aggregate = step.run()
@@ -117,7 +129,7 @@ class PrivateRun:
         if self._files is not None:
             self._files.append(record)
         self._tell(record)
-        return [] if aggregate is None else [step.reply(aggregate)]
+        return aggregate
 
     def finish(self) -> None:
         """Write the record, where a folder was named, and let go of the ledger."""
@@ -128,8 +140,7 @@ class PrivateRun:
 
     # ------------------------------------------------------------------ the first round
 
-    def _known_parameters(self, template: Message, nodes: int) -> Parameters:
-        (arrays,) = template.content.array_records.values()
+    def _known_parameters(self, arrays: Mapping[str, Array], nodes: int) -> Parameters:
         if self._parameters is None:
             self._parameters = Parameters.of(arrays, floating_names(arrays))
             settled = settle(self.plan, smallest_cohort(self.plan, nodes))
@@ -177,7 +188,7 @@ class PrivateRun:
             _LOG.info("the sum of %d clients, one by one unseen%s", len(last.survivors), budget)
         else:
             why = last.reason if last is not None else "aborted"
-            _LOG.warning("a round without a sum (%s): the model stays as it is%s", why, budget)
+            _LOG.warning("a round without a sum (%s)%s", why, budget)
         for name, what in _problems(record):
             _LOG.warning("%s: %s", name, what)
 
@@ -197,6 +208,11 @@ class PrivateRun:
     @property
     def books(self) -> Books | None:
         return self._books
+
+    @property
+    def last(self) -> RoundRecord | None:
+        """The last round that was begun."""
+        return self._rounds[-1] if self._rounds else None
 
     @property
     def had_sum(self) -> bool:
@@ -294,13 +310,6 @@ class _Round:
             return self._tried(cohort)
         except BudgetExhausted as error:
             return self._ended("refused", refusal=str(error)), None
-
-    def reply(self, aggregate: Aggregate) -> Message:
-        """What the strategy takes for the one reply: the model with the mean added."""
-        ((name, arrays),) = self.template.content.array_records.items()
-        moved: ArrayRecord = self.parameters.moved(arrays, aggregate.mean)
-        weight = MetricRecord({self.run_.terms.weighted_by: aggregate.weight})
-        return Message(RecordDict({name: moved, "metrics": weight}), reply_to=self.template)
 
     def _tried(self, cohort: Cohort) -> tuple[RoundRecord, Aggregate | None]:
         """Attempts over one cohort; none after clients were asked for an answer: they give one."""

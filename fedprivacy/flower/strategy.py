@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,17 +25,18 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from fedprivacy.crypto import Directory, Identity, SigningKey
+from fedprivacy.crypto import Directory
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.flower.private_grid import Evaluation, PrivateGrid
-from fedprivacy.flower.run import PrivateRun, Terms
-from fedprivacy.randomness import SEED_BYTES, Rng, SystemRng
+from fedprivacy.flower.run import PrivateRun
+from fedprivacy.flower.summed_evaluation import SummedEvaluation
+from fedprivacy.flower.terms import Terms
+from fedprivacy.randomness import Rng, SystemRng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.guarantee import defends_against
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import Adversary
 
-__all__ = ["PrivateStrategy"]
+__all__ = ["PrivateStrategy", "refusal_of"]
 
 _LOG = logging.getLogger("flwr.fedprivacy")
 
@@ -70,9 +71,10 @@ class PrivateStrategy(Strategy):
     `directory` is the signed directory or its file, where the plan's adversary does more than look.
     `ledger` (a path, `sqlite:///…`, `postgresql+psycopg://…`) is charged where the plan adds noise;
     `operator_key` is the file of the key that signs its heads, by default beside the ledger, made
-    where there is none. `evaluate` is `withheld` or `open` (`Evaluation`). `phase_timeout` is how
-    many seconds nodes have to answer where they do not train; for training it is the `timeout` of
-    `start`. `folder`, a new one, receives the run's record. `trusted_apps` says that every
+    where there is none. `evaluate` is `withheld`, `summed` or `open` (`Evaluation`); `metrics`
+    names those that are summed, each with the magnitude at which it is cut off. `phase_timeout` is
+    how many seconds nodes have to answer where they do not train; for training it is the `timeout`
+    of `start`. `folder`, a new one, receives the run's record. `trusted_apps` says that every
     SuperNode takes trusted apps alone (`--trusted-entities`): without it nodes run whatever app
     they are sent, and log and record speak of a server that follows the protocol, whatever the
     plan's adversary. Raises `ConfigurationError` for a strategy that needs more than a mean, and
@@ -87,7 +89,8 @@ class PrivateStrategy(Strategy):
         directory: Directory | str | Path | None = None,
         ledger: str | Path | None = None,
         operator_key: str | Path | None = None,
-        evaluate: Literal["withheld", "open"] = "withheld",
+        evaluate: Literal["withheld", "summed", "open"] = "withheld",
+        metrics: Mapping[str, float] | None = None,
         phase_timeout: float = 120.0,
         folder: str | Path | None = None,
         trusted_apps: bool = False,
@@ -97,26 +100,21 @@ class PrivateStrategy(Strategy):
         _check_strategy(inner)
         plan.check()
         _check_sampling(inner, plan)
-        signed = _read_directory(directory)
-        _check_directory(signed, plan)
-        if ledger is None and plan.noise.trust is not Trust.NONE:
-            raise ConfigurationError(
-                f"plan.noise.trust = {plan.noise.trust.value} charges a budget: pass "
-                'ledger="sqlite:///budget.db", which remembers it from run to run'
-            )
         self.inner = inner
         self._evaluation = _evaluation(evaluate)
-        self._terms = Terms(
-            plan=plan,
-            directory=signed,
+        self._terms = Terms.of(
+            plan,
+            directory=directory,
             ledger=ledger,
-            operator=None if ledger is None else _operator(ledger, operator_key, rng=rng),
-            folder=None if folder is None else Path(folder),
+            operator_key=operator_key,
+            folder=folder,
             phase_timeout=phase_timeout,
             runs_any_app=not trusted_apps,
             weighted_by=str(getattr(inner, "weighted_by_key", "num-examples")),
             rng=rng,
         )
+        self._metrics = dict(metrics or {})
+        self._check_metrics()
 
     def start(
         self,
@@ -131,10 +129,12 @@ class PrivateStrategy(Strategy):
     ) -> Result:
         """The inner strategy's `start`, over a Grid of private rounds."""
         self._summary()
-        run = PrivateRun.start(self._terms)
+        run, summed = PrivateRun.start(self._terms), None
+        if self._evaluation is Evaluation.SUMMED:
+            summed = SummedEvaluation.start(self._terms, self._metrics)
         try:
             return self.inner.start(
-                grid=PrivateGrid(grid, run, self._evaluation),
+                grid=PrivateGrid(grid, run, self._evaluation, summed),
                 initial_arrays=initial_arrays,
                 num_rounds=num_rounds,
                 timeout=timeout,
@@ -145,6 +145,8 @@ class PrivateStrategy(Strategy):
             )
         finally:
             run.finish()
+            if summed is not None:
+                summed.run.finish()
 
     def summary(self) -> None:
         """Log what protects the rounds, and the inner strategy's own summary."""
@@ -177,6 +179,16 @@ class PrivateStrategy(Strategy):
         """As the inner strategy does."""
         return self.inner.aggregate_evaluate(server_round, replies)
 
+    def _check_metrics(self) -> None:
+        if self._evaluation is Evaluation.SUMMED:
+            fraction = float(getattr(self.inner, "fraction_evaluate", 1.0))
+            SummedEvaluation.check(self._terms, self._metrics, fraction)
+        elif self._metrics:
+            raise ConfigurationError(
+                f"metrics with evaluate = {self._evaluation.value!r} are not summed: leave them "
+                'out, or choose "summed"'
+            )
+
     def _summary(self) -> None:
         plan = self._terms.plan
         _LOG.info("Private rounds for %s:", type(self.inner).__name__)
@@ -184,7 +196,12 @@ class PrivateStrategy(Strategy):
         _LOG.info("\t├── Sum: %s, %s", plan.aggregation.protocol, against)
         _LOG.info("\t├── Clip: %s, for one %s", plan.update.clip, plan.dataset.unit)
         _LOG.info("\t├── Noise: %s", plan.noise.trust.value)
-        _LOG.info("\t└── Evaluation at the clients: %s", self._evaluation.value)
+        charged = self._evaluation is Evaluation.SUMMED and plan.noise.trust is not Trust.NONE
+        _LOG.info(
+            "\t└── Evaluation at the clients: %s%s",
+            self._evaluation.value,
+            ", charged to the budget of the training, which ends sooner" if charged else "",
+        )
 
 
 def _while_running(
@@ -199,6 +216,14 @@ def _while_running(
         return None if run.ended else evaluate(number, arrays)
 
     return evaluated
+
+
+def refusal_of(name: str) -> str:
+    """Why a strategy of Flower's of this name is refused, and what to do; empty where it is not."""
+    for kind, why, instead in _REFUSED:
+        if name in (kind.__name__, *(sub.__name__ for sub in kind.__subclasses__())):
+            return f"{name} {why}: {instead}"
+    return ""
 
 
 def _check_strategy(inner: Strategy) -> None:
@@ -218,48 +243,12 @@ def _check_sampling(inner: Strategy, plan: Plan) -> None:
         )
 
 
-def _check_directory(directory: Directory | None, plan: Plan) -> None:
-    adversary = plan.aggregation.adversary
-    if directory is None and adversary is not Adversary.HONEST_BUT_CURIOUS:
-        raise ConfigurationError(
-            f"plan.aggregation.adversary = {adversary.value} needs enrolled identities: pass "
-            'directory="directory.json" (`fedprivacy flower keys` makes one for a simulation)'
-        )
-
-
-def _read_directory(directory: Directory | str | Path | None) -> Directory | None:
-    if directory is None or isinstance(directory, Directory):
-        return directory
-    path = Path(directory)
-    try:
-        return Directory.from_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-
-
 def _evaluation(word: str) -> Evaluation:
     try:
         return Evaluation(word)
     except ValueError:
-        known = " or ".join(kind.value for kind in Evaluation)
-        raise ConfigurationError(f"evaluate = {word!r} is unknown: choose {known}") from None
-
-
-def _operator(ledger: str | Path, key: str | Path | None, *, rng: Rng) -> SigningKey:
-    """The key in a file, which is made where there is none: clients hold a ledger to its signer."""
-    if key is None:
-        place = str(ledger).removeprefix("sqlite:///")
-        if place in (":memory:", "sqlite://", ""):
-            return SigningKey.from_seed(rng.child("operator").bytes(SEED_BYTES))
-        if "://" in place:
-            raise ConfigurationError(
-                "operator_key is missing: name the file of the key that signs this ledger's heads"
-            )
-        key = f"{place}.operator.key"
-    path = Path(key)
-    if not path.exists():
-        Identity.new("operator", rng=rng.child("operator")).save(path)
-    return Identity.load(path, "operator").key
+        known = ", ".join(kind.value for kind in Evaluation)
+        raise ConfigurationError(f"evaluate = {word!r} is unknown: choose from {known}") from None
 
 
 def _check_private(grid: Grid) -> None:

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from flwr.app import Context, Message
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.flower.metrics import MetricBounds
 from fedprivacy.flower.parameters import Parameters
-from fedprivacy.flower.records import Broadcast, others, record_digest, run_config_digest
+from fedprivacy.flower.records import (
+    METRICS,
+    Broadcast,
+    others,
+    record_digest,
+    run_config_digest,
+)
 from fedprivacy.rounds import Plan, RoundPlan
 from fedprivacy.rounds.round_plan import broadcast_digest
 from fedprivacy.rounds.rules import Trust
@@ -63,21 +70,22 @@ def trained_update(
     message: Message,
     train: Callable[[Message], Message],
 ) -> Update:
-    """This client's update: what its app trained, less what was broadcast.
+    """This client's update: what its app computed, less what was broadcast.
 
-    Where the plan adds noise, a training that fails gives an update of zeros: whether somebody's
-    data made it fail is nobody's business. Where it adds none, `TrainingFailed` is raised.
+    Of an evaluation it is the metrics that the server named. Where the plan adds noise, a training
+    that fails gives an update of zeros: whether somebody's data made it fail is nobody's business.
+    Where it adds none, `TrainingFailed` is raised.
     """
-    (arrays,) = others(message.content).array_records.values()
+    content = others(message.content)
     try:
-        parameters = Parameters.of(arrays, broadcast.summed)
-        inner = _Training(plan.plan, parameters, parameters.vector(arrays), broadcast.weighted_by)
+        inner = _Training.of(plan, broadcast, content)
     except ConfigurationError as error:
         raise PeerError(Reason.BROADCAST, str(error)) from None
-    if parameters.length != plan.length:
-        detail = f"{parameters.length} parameters where the plan has {plan.length}"
+    if inner.parameters.length != plan.length:
+        detail = f"{inner.parameters.length} parameters where the plan has {plan.length}"
         raise PeerError(Reason.BROADCAST, detail)
-    message.content = others(message.content)
+    content.pop(METRICS, None)
+    message.content = content
     try:
         return inner.update(train(message))
     except Exception as error:  # noqa: BLE001 - an app may raise anything; its text is not for all
@@ -91,9 +99,26 @@ def trained_update(
 @dataclass(frozen=True, slots=True)
 class _Training:
     plan: Plan
+    clip: float
+    metrics: MetricBounds | None
+    """What is summed of an evaluation; None where the reply's arrays are."""
     parameters: Parameters
     before: NDArray[np.float64]
     weighted_by: str
+
+    @classmethod
+    def of(cls, plan: RoundPlan, broadcast: Broadcast, content: RecordDict) -> _Training:
+        """Raises `ConfigurationError` for a broadcast of which nothing can be summed."""
+        (arrays,) = content.array_records.values()
+        metrics = None
+        if METRICS in content:
+            metrics = MetricBounds.of(content.config_records.get(METRICS, {}))
+            arrays = metrics.zeros
+            if plan.plan.protects_units:
+                raise ConfigurationError("metrics are of a client, where the plan's unit is less")
+        parameters = Parameters.of(arrays, broadcast.summed)
+        before = parameters.vector(arrays)
+        return cls(plan.plan, plan.clip, metrics, parameters, before, broadcast.weighted_by)
 
     @property
     def nothing(self) -> Update:
@@ -102,7 +127,7 @@ class _Training:
         return Update(np.zeros((0, length) if self.plan.protects_units else length))
 
     def update(self, reply: Message) -> Update:
-        arrays = _only(reply.content.array_records, "ArrayRecord")
+        arrays = self._summed(reply)
         if self.plan.protects_units:
             rows = self.parameters.rows(arrays)
             most = self.plan.update.max_units_per_client
@@ -112,6 +137,11 @@ class _Training:
         values = self.parameters.vector(arrays) - self.before
         values.flags.writeable = False
         return Update(values, self._weight(reply))
+
+    def _summed(self, reply: Message) -> ArrayRecord:
+        if self.metrics is None:
+            return _only(reply.content.array_records, "ArrayRecord")
+        return self.metrics.scaled(_only(reply.content.metric_records, "MetricRecord"), self.clip)
 
     def _weight(self, reply: Message) -> int:
         """What the app counts, and at most what the plan allows."""

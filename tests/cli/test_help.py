@@ -45,6 +45,7 @@ def test_the_commands_are_the_published_ones():
         "directory sign",
         "flower",
         "flower doctor",
+        "flower init",
         "flower keys",
         "keys",
         "keys authority",

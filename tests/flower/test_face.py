@@ -7,7 +7,16 @@ from fedprivacy.errors import MissingExtra
 
 
 def test_the_names_are_the_published_ones():
-    assert dir(fedprivacy.flower) == ["PrivateStrategy", "privacy_mod"]
+    assert dir(fedprivacy.flower) == [
+        "PrivateStrategy",
+        "histogram_reply",
+        "privacy_mod",
+        "secure_histogram",
+        "secure_mean",
+        "secure_quantile",
+        "secure_sum",
+        "vector_reply",
+    ]
     for name in fedprivacy.flower.__all__:
         assert getattr(fedprivacy.flower, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):

@@ -38,25 +38,24 @@ def flower_home(tmp_path):
             os.kill(int(process.name), signal.SIGTERM)
 
 
-@pytest.mark.nightly
-def test_the_hospitals_run_in_flowers_own_simulation(project, tmp_path, flower_home):
+@pytest.fixture
+def run(tmp_path, flower_home):
+    """Runs a command in an app's folder, offline, with nodes whose files are in `nodes`."""
     pytest.importorskip("ray", reason="needs the extra flower")
     pytest.importorskip("sklearn", reason="needs scikit-learn")
-    app = shutil.copytree(project / "examples/flower/sklearn-hospitals", tmp_path / "app")
-    nodes = tmp_path / "nodes"
     environment = {
         **os.environ,
         **QUIET,
         "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
         "FLWR_HOME": str(flower_home),
         "XDG_STATE_HOME": str(tmp_path / "state"),
-        "FEDPRIVACY_CLIENT": f"{nodes}/nodes/{{partition-id}}",
+        "FEDPRIVACY_CLIENT": f"{tmp_path / 'nodes'}/nodes/{{partition-id}}",
     }
 
-    def run(*words):
+    def ended(*words):
         return subprocess.run(
             words,
-            cwd=app,
+            cwd=tmp_path / "app",
             env=environment,
             capture_output=True,
             text=True,
@@ -64,13 +63,44 @@ def test_the_hospitals_run_in_flowers_own_simulation(project, tmp_path, flower_h
             timeout=600,
         ).stdout
 
+    return ended
+
+
+def simulated(nodes):
+    return "--federation-config", f"num-supernodes={nodes} client-resources-num-cpus=1"
+
+
+@pytest.mark.nightly
+def test_the_hospitals_run_in_flowers_own_simulation(project, tmp_path, run):
+    shutil.copytree(project / "examples/flower/sklearn-hospitals", tmp_path / "app")
+    nodes = tmp_path / "nodes"
     run("fedprivacy", "flower", "keys", "--nodes", "20", "--plan", "privacy.toml", str(nodes))
     config = f'rounds=2 nodes="{nodes}"'
-    federation = "num-supernodes=20 client-resources-num-cpus=1"
-    out = run("flwr", "run", ".", "--stream", "-c", config, "--federation-config", federation)
+    out = run("flwr", "run", ".", "--stream", "-c", config, *simulated(20))
     assert len(re.findall("the sum of 20 clients, one by one unseen", out)) == 2, out
     *_, last = map(float, re.findall(r"accuracy on held-out patients: \[(.*)\]", out)[0].split(","))
     assert last > 0.75
     with BudgetLedger(nodes / "budget.db", clock=lambda: 0) as ledger:
         budget = ledger.budget(BudgetKey("wisconsin-breast-cancer", "patient"))
     assert 0 < budget.charged < budget.terms.epsilon
+
+
+@pytest.mark.nightly
+def test_a_quickstart_that_became_private_runs_in_flowers_own_simulation(project, tmp_path, run):
+    shutil.copytree(project / "tests/flower/apps/quickstart", tmp_path / "app")
+    run("fedprivacy", "flower", "init", ".", "--yes")
+    nodes = tmp_path / "nodes"
+    run("fedprivacy", "flower", "keys", "--nodes", "4", "--plan", "privacy.toml", str(nodes))
+    out = run("flwr", "run", ".", "--stream", *simulated(4))
+    assert len(re.findall("the sum of 4 clients, one by one unseen", out)) == 3, out
+    *_, last = map(float, re.findall(r"accuracy: \[(.*)\]", out)[0].split(","))
+    assert last > 0.85
+
+
+@pytest.mark.nightly
+def test_the_histogram_runs_in_flowers_own_simulation(project, tmp_path, run):
+    shutil.copytree(project / "examples/flower/analytics-histogram", tmp_path / "app")
+    nodes = tmp_path / "nodes"
+    run("fedprivacy", "flower", "keys", "--nodes", "10", "--plan", "privacy.toml", str(nodes))
+    out = run("flwr", "run", ".", "--stream", "-c", f'nodes="{nodes}"', *simulated(10))
+    assert "the median lies between" in out, out

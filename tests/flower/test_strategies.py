@@ -163,7 +163,7 @@ def test_a_private_strategy_is_wrapped_once():
         (PLAN, {}, "pass directory="),
         (NOISY, {"directory": "d"}, "pass ledger="),
         (PLAN, {"directory": "nowhere.json"}, "nowhere.json: No such file"),
-        (PLAN, {"directory": "d", "evaluate": "maybe"}, "choose withheld or open"),
+        (PLAN, {"directory": "d", "evaluate": "maybe"}, "choose from withheld, summed, open"),
         (NOISY, {"directory": "d", "ledger": "postgresql+psycopg://x"}, "operator_key is missing"),
     ],
 )

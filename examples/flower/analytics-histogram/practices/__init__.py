@@ -1,0 +1,1 @@
+"""Ten practices say how old their patients are, together."""

@@ -1,0 +1,60 @@
+"""What an app's query function answers to a secure sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from numpy.typing import ArrayLike
+
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.rounds import Plan
+
+__all__ = ["VECTOR", "Values", "histogram_config", "histogram_reply", "vector_reply"]
+
+VECTOR = "vector"
+"""The name of the array that is summed."""
+_CONFIG, _EDGES, _PER_UNIT = "config", "edges", "per-unit"
+
+Values = Mapping[str, bool | int | float | str]
+"""What a server may tell a query function."""
+
+
+def histogram_config(plan: Plan, edges: Sequence[float], config: Values | None) -> ConfigRecord:
+    """What `histogram_reply` is told, with a user's own values."""
+    record = ConfigRecord(dict(config or {}))
+    record[_EDGES] = [float(edge) for edge in edges]
+    record[_PER_UNIT] = plan.protects_units
+    return record
+
+
+def vector_reply(message: Message, vector: ArrayLike, num_examples: int | None = None) -> Message:
+    """A reply with a client's vector, or with a row for each unit where the plan's unit is less.
+
+    `num_examples` is the weight of a mean, where the plan's weights are summed.
+    """
+    values = np.asarray(vector, dtype=np.float64)
+    content = RecordDict({"arrays": ArrayRecord({VECTOR: Array(values)})})
+    if num_examples is not None:
+        content["metrics"] = MetricRecord({"num-examples": num_examples})
+    return Message(content, reply_to=message)
+
+
+def histogram_reply(message: Message, values: ArrayLike) -> Message:
+    """A reply with the counts that a histogram, or a step of a quantile, asks for.
+
+    `values`, one-dimensional, are this client's; NaN counts nowhere. Where the plan's unit is
+    smaller than a client they are one for each unit. Raises `ConfigurationError` for a message
+    that asks for no histogram.
+    """
+    config = message.content.config_records.get(_CONFIG, ConfigRecord())
+    edges = config.get(_EDGES)
+    if not isinstance(edges, list):
+        raise ConfigurationError("the message asks for no histogram: answer with vector_reply")
+    given, bins = np.asarray(values, dtype=np.float64).reshape(-1), len(edges) - 1
+    # Bins are closed to the left; what is beyond the outer edges is in the outer bins.
+    place = np.clip(np.searchsorted(edges, given, side="right") - 1, 0, bins - 1)
+    rows = np.zeros((len(given), bins))
+    rows[np.arange(len(given)), place] = ~np.isnan(given)
+    return vector_reply(message, rows if config.get(_PER_UNIT) else rows.sum(axis=0))

@@ -1,0 +1,114 @@
+"""What a run of private rounds is held to: plan, directory, ledger, and how long nodes have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedprivacy.crypto import Directory, Identity, SigningKey
+from fedprivacy.errors import ConfigurationError
+from fedprivacy.randomness import SEED_BYTES, Rng
+from fedprivacy.rounds import Plan
+from fedprivacy.rounds.rules import Trust
+from fedprivacy.secagg import Adversary
+
+__all__ = ["Terms"]
+
+_IN_MEMORY = (":memory:", "sqlite://", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What does not change from run to run."""
+
+    plan: Plan
+    directory: Directory | None
+    ledger: str | Path | None
+    operator: SigningKey | None
+    """Signs the ledger's heads; None where no ledger is kept."""
+    folder: Path | None
+    phase_timeout: float
+    runs_any_app: bool
+    """Nodes do, as far as is known: the guarantee then speaks of no server that lies."""
+    weighted_by: str
+    rng: Rng
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        *,
+        directory: Directory | str | Path | None,
+        ledger: str | Path | None,
+        operator_key: str | Path | None,
+        folder: str | Path | None,
+        phase_timeout: float,
+        weighted_by: str,
+        runs_any_app: bool,
+        rng: Rng,
+    ) -> Terms:
+        """Terms that fit the plan; raises `ConfigurationError` with the remedy for others."""
+        plan.check()
+        signed = _read_directory(directory)
+        _check_directory(signed, plan)
+        if ledger is None and plan.noise.trust is not Trust.NONE:
+            raise ConfigurationError(
+                f"plan.noise.trust = {plan.noise.trust.value} charges a budget: pass "
+                'ledger="sqlite:///budget.db", which remembers it from run to run'
+            )
+        return cls(
+            plan=plan,
+            directory=signed,
+            ledger=ledger,
+            operator=None if ledger is None else _operator(ledger, operator_key, rng=rng),
+            folder=None if folder is None else Path(folder),
+            phase_timeout=phase_timeout,
+            runs_any_app=runs_any_app,
+            weighted_by=weighted_by,
+            rng=rng,
+        )
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the ledger ends with the run that opened it."""
+        return self.ledger is not None and _place(self.ledger) in _IN_MEMORY
+
+
+def _place(ledger: str | Path) -> str:
+    return str(ledger).removeprefix("sqlite:///")
+
+
+def _check_directory(directory: Directory | None, plan: Plan) -> None:
+    adversary = plan.aggregation.adversary
+    if directory is None and adversary is not Adversary.HONEST_BUT_CURIOUS:
+        raise ConfigurationError(
+            f"plan.aggregation.adversary = {adversary.value} needs enrolled identities: pass "
+            'directory="directory.json" (`fedprivacy flower keys` makes one for a simulation)'
+        )
+
+
+def _read_directory(directory: Directory | str | Path | None) -> Directory | None:
+    if directory is None or isinstance(directory, Directory):
+        return directory
+    path = Path(directory)
+    try:
+        return Directory.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+
+
+def _operator(ledger: str | Path, key: str | Path | None, *, rng: Rng) -> SigningKey:
+    """The key in a file, which is made where there is none: clients hold a ledger to its signer."""
+    if key is None:
+        place = _place(ledger)
+        if place in _IN_MEMORY:
+            return SigningKey.from_seed(rng.child("operator").bytes(SEED_BYTES))
+        if "://" in place:
+            raise ConfigurationError(
+                "operator_key is missing: name the file of the key that signs this ledger's heads"
+            )
+        key = f"{place}.operator.key"
+    path = Path(key)
+    if not path.exists():
+        Identity.new("operator", rng=rng.child("operator")).save(path)
+    return Identity.load(path, "operator").key
