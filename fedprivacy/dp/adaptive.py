@@ -90,9 +90,11 @@ class CountWithin:
     """Apply the stages, the first of which is `Clip`, and append one integer: was it within?
 
     The integer is +k for a vector whose norm was at most the clip's, before, and -k else; that is
-    2 k (b - 1/2). k is `ratio` times the norm that the stages' integers have, at least 1, and at
-    most 2**31. It is one more coordinate of the same vector: noise that comes after covers both,
-    and one event speaks of both, since the sensitivities are those of the longer vector.
+    2 k (b - 1/2). k is `mark` or, where that is zero, `ratio` times the norm that the stages'
+    integers have, at least 1, and at most 2**31. Whoever counts under several clips gives all one
+    mark: by rounding alone, their norms could lie on two sides of a half. It is one more coordinate
+    of the same vector: noise that comes after covers both, and one event speaks of both, since the
+    sensitivities are those of the longer vector.
 
     Stands before the noise, or last in `PerUnit`, where each unit is counted. Decoding leaves the
     integer out; `share` reads it. As decoding needs to know which coordinate is the last, it works
@@ -101,12 +103,15 @@ class CountWithin:
 
     stages: tuple[Stage, ...]
     ratio: float
+    mark: int
     mixes: ClassVar[bool] = True
 
-    def __init__(self, *stages: Stage, ratio: float) -> None:
+    def __init__(self, *stages: Stage, ratio: float, mark: int = 0) -> None:
         _check("CountWithin.ratio", ratio, 1 / _LARGEST_RATIO, _LARGEST_RATIO, "see count_ratio")
+        check_whole("CountWithin.mark", mark, 0, 1 << 31)
         object.__setattr__(self, "stages", stages)
         object.__setattr__(self, "ratio", ratio)
+        object.__setattr__(self, "mark", mark)
         _ = self._clip
 
     @property
@@ -131,6 +136,8 @@ class CountWithin:
         return self._magnitude(chain(self.stages, spec)[-1])
 
     def _magnitude(self, after: VectorSpec) -> int:
+        if self.mark:
+            return self.mark
         return min(max(1, round(self.ratio * (after.unit_l2 or 0.0))), 1 << 31)
 
     def admit(self, spec: VectorSpec) -> VectorSpec:

@@ -1,8 +1,9 @@
 """`privacy_mod`: a node's side of a private round, around the app's own training.
 
-What leaves a node in the clear never depends on its data. A round's messages are answered by the
-mod; the app trains when the mod says so. Everything else is answered in the clear only where the
-client's own policy says that it may be.
+What leaves a node in the clear does not depend on its data, but for one thing: where the plan adds
+no noise, a node whose training fails says so. A round's messages are answered by the mod; the app
+trains when the mod says so. Everything else is answered in the clear only where the client's own
+policy says that it may be.
 """
 
 from __future__ import annotations

@@ -11,11 +11,20 @@ from numpy.typing import ArrayLike
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import Plan
 
-__all__ = ["VECTOR", "Values", "histogram_config", "histogram_reply", "vector_reply"]
+__all__ = [
+    "CONFIG",
+    "PER_UNIT",
+    "VECTOR",
+    "Values",
+    "histogram_config",
+    "histogram_reply",
+    "vector_reply",
+]
 
 VECTOR = "vector"
 """The name of the array that is summed."""
-_CONFIG, _EDGES, _PER_UNIT = "config", "edges", "per-unit"
+CONFIG, PER_UNIT = "config", "per-unit"
+_EDGES = "edges"
 
 Values = Mapping[str, bool | int | float | str]
 """What a server may tell a query function."""
@@ -25,7 +34,7 @@ def histogram_config(plan: Plan, edges: Sequence[float], config: Values | None) 
     """What `histogram_reply` is told, with a user's own values."""
     record = ConfigRecord(dict(config or {}))
     record[_EDGES] = [float(edge) for edge in edges]
-    record[_PER_UNIT] = plan.protects_units
+    record[PER_UNIT] = plan.protects_units
     return record
 
 
@@ -48,7 +57,7 @@ def histogram_reply(message: Message, values: ArrayLike) -> Message:
     smaller than a client they are one for each unit. Raises `ConfigurationError` for a message
     that asks for no histogram.
     """
-    config = message.content.config_records.get(_CONFIG, ConfigRecord())
+    config = message.content.config_records.get(CONFIG, ConfigRecord())
     edges = config.get(_EDGES)
     if not isinstance(edges, list):
         raise ConfigurationError("the message asks for no histogram: answer with vector_reply")
@@ -57,4 +66,4 @@ def histogram_reply(message: Message, values: ArrayLike) -> Message:
     place = np.clip(np.searchsorted(edges, given, side="right") - 1, 0, bins - 1)
     rows = np.zeros((len(given), bins))
     rows[np.arange(len(given)), place] = ~np.isnan(given)
-    return vector_reply(message, rows if config.get(_PER_UNIT) else rows.sum(axis=0))
+    return vector_reply(message, rows if config.get(PER_UNIT) else rows.sum(axis=0))

@@ -39,6 +39,11 @@ class SummedEvaluation:
         """
         plan = terms.plan
         MetricBounds.of(metrics)
+        if terms.weighted_by in metrics:
+            raise ConfigurationError(
+                f"metrics has {terms.weighted_by}, the name of the weight, which comes beside "
+                "them: leave it out"
+            )
         if plan.protects_units:
             raise ConfigurationError(
                 f'evaluate = "summed" with plan.dataset.unit = {plan.dataset.unit}: metrics are of '

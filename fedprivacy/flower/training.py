@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from numpy.typing import NDArray
 
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
@@ -22,6 +22,7 @@ from fedprivacy.flower.records import (
     record_digest,
     run_config_digest,
 )
+from fedprivacy.flower.replies import CONFIG, PER_UNIT
 from fedprivacy.rounds import Plan, RoundPlan
 from fedprivacy.rounds.round_plan import broadcast_digest
 from fedprivacy.rounds.rules import Trust
@@ -81,6 +82,8 @@ def trained_update(
         inner = _Training.of(plan, broadcast, content)
     except ConfigurationError as error:
         raise PeerError(Reason.BROADCAST, str(error)) from None
+    if fault := _query_fault(plan.plan, message, inner.before, content):
+        raise PeerError(Reason.BROADCAST, fault)
     if inner.parameters.length != plan.length:
         detail = f"{inner.parameters.length} parameters where the plan has {plan.length}"
         raise PeerError(Reason.BROADCAST, detail)
@@ -94,6 +97,20 @@ def trained_update(
         raise TrainingFailed("training failed: this client sits the round out")
     _LOG.warning("an update of zeros is sent in its place")
     return inner.nothing
+
+
+def _query_fault(
+    plan: Plan, message: Message, before: NDArray[np.float64], content: RecordDict
+) -> str | None:
+    """What would let a server choose from where, or of whom, the answer to a query is counted."""
+    if message.metadata.message_type.partition(".")[0] != "query":
+        return None
+    if before.any():
+        return "a query is counted from zeros, and from nothing else"
+    told = content.config_records.get(CONFIG, ConfigRecord()).get(PER_UNIT)
+    if told is not None and told is not plan.protects_units:
+        return "the query names another unit than the plan"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

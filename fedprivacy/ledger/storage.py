@@ -152,9 +152,14 @@ def _make_private(path: Path) -> None:
 def _engine(path: Path | str) -> Engine:
     if isinstance(path, Path):
         url = URL.create("sqlite", database=str(path))
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _PATIENCE})
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            connect_args={"timeout": _PATIENCE},
+            hide_parameters=True,  # some are keys: none stands in the text of an error
+        )
     else:
-        engine = create_engine("sqlite://", poolclass=StaticPool)
+        engine = create_engine("sqlite://", poolclass=StaticPool, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _take_write_lock)
     return engine

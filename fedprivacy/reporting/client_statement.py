@@ -197,7 +197,7 @@ class ClientStatement(msgspec.Struct, frozen=True, kw_only=True):
             datasets=told,
             receipts=tuple(_kept(heads)),
             not_said=_NOT_SAID,
-            assumptions=tuple(_assumptions(history, told, policy, units, len(heads))),
+            assumptions=tuple(_assumptions(history, told, units, len(heads))),
         )
 
     def to_json(self) -> str:
@@ -273,9 +273,11 @@ def _budget(terms: BudgetTerms | None, remaining: float | None) -> str:
 
 
 def _trust(policy: ClientPolicy) -> str:
-    rules = policy.require.aggregation
+    rules, demanded = policy.require.aggregation, _NOISE[policy.require.noise.trust]
+    if policy.require.noise.trust is Trust.NONE and not policy.budget:
+        demanded = "no noise is demanded: a plan may add none, or leave it to the server"
     return (
-        f"by the policy as it is now: {_NOISE[policy.require.noise.trust]}; sums by "
+        f"by the policy as it is now: {demanded}; sums by "
         f"{' or '.join(rules.protocol)}, over at least {rules.min_clients:,} clients, against "
         f"a server ({rules.adversary.value}, at least) in league with {rules.corrupt:,} clients, "
         "at least"
@@ -292,7 +294,6 @@ def _kept(heads: Sequence[SignedHead]) -> Iterator[KeptReceipts]:
 def _assumptions(
     history: ClientHistory,
     datasets: Sequence[DatasetStatement],
-    policy: ClientPolicy | None,
     units: int | None,
     heads: int,
 ) -> Iterator[Assumption]:
@@ -308,16 +309,15 @@ def _assumptions(
         named = f"for {told.dataset}"
         yield Assumption(Holding.of(checked=within), f"what is charged is within budget {named}")
         yield Assumption(against_units(told.delta, units)[1], f"delta is well below 1/N {named}")
-    trusted = policy is not None and policy.require.noise.trust is Trust.SERVER
-    yield Assumption(
-        Holding.ASSUMED,
-        "the server added the noise that each plan says"
-        if trusted
-        else "of others, no more left their noise out than each plan counts as corrupt",
-    )
-    yield Assumption(
-        Holding.ASSUMED, "no unit has more data, or data at more clients, than each plan counts"
-    )
+    for text in (
+        "where a plan left the noise to the server, the server added it",
+        "of others, no more left their noise out, or collude, than each plan counts as corrupt",
+        "no unit has more data, or data at more clients, than each plan counts",
+        "this client never held more units than each plan allows",
+        "no single unit made a training fail",
+        "keystreams, from which noise and masks are made, cannot be told from chance",
+    ):
+        yield Assumption(Holding.ASSUMED, text)
     yield Assumption(Holding.ASSUMED, "the data of this client are in no other store of its own")
     kept = f"{counted(heads, 'receipt')} {'is' if heads == 1 else 'are'} kept here"
     yield Assumption(

@@ -143,6 +143,10 @@ class Guarantee:
                 f"The sum itself is exact: what it tells of one {self.unit} is not bounded, and "
                 "sums of several rounds can be compared."
             )
+            lines.append(
+                "Whether a client's training failed is seen, and a server that chooses what is "
+                "trained on may learn from it."
+            )
         if self.privacy:
             lines += self.privacy.does_not_hold()
         if self.adversary is Adversary.SEMI_MALICIOUS:

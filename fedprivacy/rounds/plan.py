@@ -142,7 +142,10 @@ class Plan(Section, frozen=True, kw_only=True):
             self._check_inflation(length, clip or rules.clip)
         if self.adaptive.quantile:
             ratio = count_ratio(self._multiplier, self.adaptive.count_deviation)
-            stages = [CountWithin(*stages, ratio=ratio)]
+            widest = CountWithin(*self._rounded(rules.clip, rules.value_bits, seed), ratio=ratio)
+            # One mark under every clip: a round's price must not hang on the one in force.
+            mark = widest.magnitude(VectorSpec(length))
+            stages = [CountWithin(*stages, ratio=ratio, mark=mark)]
         if self.protects_units:
             stages = [PerUnit(*stages, max_units=rules.max_units_per_client)]
         if self.noise.trust in (Trust.DISTRIBUTED, Trust.CLIENT):

@@ -160,6 +160,7 @@ _DOES_NOT_HOLD = (
     "One example is protected, not one person: who has several of them is protected less.",
     "What else the client tells, more training on the same examples, and tuning are not counted.",
     "Nothing is promised of a model or a loss that mixes the examples of a batch.",
+    "An example on which the model or the loss raises ends the training, and shows.",
 )
 
 

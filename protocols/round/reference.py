@@ -584,7 +584,11 @@ class Pipeline:
                 part = multiplier / (2 * self.adaptive.count_deviation)
                 ratio = part / math.sqrt(1 - part * part)
                 require(1e-6 <= ratio <= 1e6, "PLAN")
-                self.mark = min(max(1, round(ratio * norm)), 1 << 31)
+                # Of the plan's clip, whatever the one in force.
+                widest = (
+                    self if self.clip == rules.clip else Pipeline(plan._replace(clip=rules.clip))
+                )
+                self.mark = min(max(1, round(ratio * widest.norm())), 1 << 31)
                 norm = math.hypot(norm, self.mark) * (1 + 2.0**-50)
                 one = max(one, self.mark)
             self.noise = Share(plan, norm)

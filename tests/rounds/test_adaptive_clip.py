@@ -89,6 +89,21 @@ def test_a_rounds_price_does_not_depend_on_it(clip, mechanism):
     assert round_event(fixed, CLIENTS, LENGTH).l2 < event.l2 / 1.005
 
 
+@given(st.floats(1e-3, 0.7450832964379267))
+def test_the_mark_is_one_under_every_clip(clip):
+    """Here ratio times norm lies at a half: by its last bits alone, k would be 1 or 2."""
+    rules = AdaptiveRules(quantile=0.5, count_deviation=2.621035145907609)
+    noise = make_noise("client", "skellam", noise_multiplier=2.0, epsilon=1e9, rounds=4)
+    plan = make_plan(min_clients=7, corrupt=1, noise=noise)
+    update = msgspec.structs.replace(plan.update, clip=0.7450832964379267, public_weight=9)
+    plan = msgspec.structs.replace(plan, update=update, adaptive=rules)
+    marks = {
+        pipeline.stages[0].magnitude(pipeline.specs[0])
+        for pipeline in (plan.pipeline(2, CLIENTS, c) for c in (None, clip, 0.42245))
+    }
+    assert len(marks) == 1
+
+
 def test_the_count_has_the_deviation_that_was_asked_for():
     plan = adaptive()
     pipeline = plan.pipeline(LENGTH, CLIENTS)
