@@ -65,12 +65,7 @@ class Clip:
         return dataclasses.replace(spec, bound=min(spec.bound, self.norm), l2=l2)
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        if self.non_finite is NonFinite.REFUSED:
-            spec.check(update.values)
-            values = np.asarray(update.values)
-        else:
-            spec.check_shape(update.values)
-            values = _zeroed(np.asarray(update.values))
+        values = _taken(update, spec, self.non_finite)
         # With u = 2**-53 and n coordinates, a norm summed in float64, in any order, is off by a
         # factor within 1 +- (n/2 + 2) u, and the scaling below adds less than 4 u. A computed norm
         # of at most norm (1 - 2 (n + 8) u) is therefore at most `norm` however it is looked at.
@@ -129,12 +124,7 @@ class ClipLayers:
         return dataclasses.replace(after, bound=min(after.bound, self._each.norm))
 
     def encode(self, update: Update, spec: VectorSpec, *, rng: Rng) -> Update:
-        if self.non_finite is NonFinite.REFUSED:
-            spec.check(update.values)
-            values = np.asarray(update.values)
-        else:
-            spec.check_shape(update.values)
-            values = _zeroed(np.asarray(update.values))
+        values = _taken(update, spec, self.non_finite)
         ends = list(itertools.accumulate(self.lengths))
         layers = []
         for end, length in zip(ends, self.lengths, strict=True):
@@ -155,6 +145,15 @@ class ClipLayers:
 
     def decode(self, values: NDArray[Any], spec: VectorSpec) -> NDArray[Any]:
         return values
+
+
+def _taken(update: Update, spec: VectorSpec, non_finite: NonFinite) -> NDArray[Any]:
+    """The update's values, checked; none of what is left is a NaN or an infinity."""
+    if non_finite is NonFinite.REFUSED:
+        spec.check(update.values)
+        return np.asarray(update.values)
+    spec.check_shape(update.values)
+    return _zeroed(np.asarray(update.values))
 
 
 def _zeroed(values: NDArray[Any]) -> NDArray[Any]:

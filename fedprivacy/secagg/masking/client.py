@@ -29,6 +29,7 @@ from fedprivacy.secagg.contract import (
     Source,
     SumPlan,
 )
+from fedprivacy.secagg.fatal import FatalTo
 from fedprivacy.secagg.masking.acknowledgements import (
     are_acknowledged,
     check_boxes,
@@ -132,14 +133,14 @@ class MaskingClient:
 
     def start(self) -> Iterator[Effect]:
         """Phase keys: advertise the round's public keys."""
-        with _FatalTo(self):
+        with FatalTo(self):
             self._enter(ClientPhase.NEW, ClientPhase.ADVERTISED)
             own = self._entry()
             yield Send(SERVER, encode(KeyAdvertisement(own.seal_key, own.mask_key, own.signature)))
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
         """Take one message of the server; raises `PeerError` and nothing else because of it."""
-        with _FatalTo(self):
+        with FatalTo(self):
             if sender != SERVER:
                 raise PeerError(Reason.UNKNOWN_SENDER, "only the server speaks to a client")
             match self._phase:
@@ -164,7 +165,7 @@ class MaskingClient:
 
     def contribute(self, source: Source) -> Iterator[Effect]:
         """The vector is ready; it leaves once the shares have come as well, in either order."""
-        with _FatalTo(self):
+        with FatalTo(self):
             if self._source is not None or self._phase not in _BEFORE_SENT:
                 raise ConfigurationError("this client takes no vector any more: make a new one")
             if len(source) != self._plan.length:
@@ -398,17 +399,3 @@ class MaskingClient:
 
     def __repr__(self) -> str:
         return f"MaskingClient({self._me.client_id}, {self._phase.value})"
-
-
-class _FatalTo:
-    """Whatever is raised inside, or a stream of effects left unread, ends the client."""
-
-    def __init__(self, client: MaskingClient) -> None:
-        self._client = client
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._client.fail()
