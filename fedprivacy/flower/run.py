@@ -12,6 +12,7 @@ from typing import Literal
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
+from fedprivacy.accounting import downwards, upwards
 from fedprivacy.crypto import Directory
 from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.flower.attempt import GridAttempt, Timeouts
@@ -179,7 +180,8 @@ class PrivateRun:
     def _tell(self, record: RoundRecord) -> None:
         budget = ""
         if record.budget is not None:
-            of = f"{record.budget.epsilon:.3g} of {record.budget.limit:.3g}"
+            spent, limit = upwards(record.budget.epsilon, 3), downwards(record.budget.limit, 3)
+            of = f"{spent} of {limit}"
             budget = f"; epsilon {of} is charged for one {record.budget.unit}"
         last = record.attempts[-1] if record.attempts else None
         if record.outcome == "refused":

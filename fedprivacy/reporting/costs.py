@@ -1,4 +1,4 @@
-"""What a run cost: bytes that one client sent, seconds that all parties computed."""
+"""What a run cost: bytes that one client sent, seconds that the parties in sight computed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def costs(record: RunRecord) -> Iterator[RenderableType]:
             sent[phase.phase] += phase.bytes_up_most
         in_all.update(sent)
         most |= sent  # the greater of the two, phase by phase
-    yield titled("What it cost (seconds: all parties together; bytes: no client sent more)")
+    whose = "all parties together" if record.simulation_only else "the server's alone"
+    yield titled(f"What it cost (seconds: {whose}; bytes: no client sent more)")
     table = titled_table(["phase"], ["seconds", "sent in one round", "sent in all rounds"])
     rows = [
         (printable(name), f"{spent:.2f}", byte_count(most[name]), byte_count(in_all[name]))
