@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fedprivacy.rounds import RunRecord
     from fedprivacy.simulation.job import Job
 
-__all__ = ["DEMO_EXAMPLES", "RUN_EXAMPLES", "demo", "run"]
+__all__ = ["DEMO_EXAMPLES", "RUN_EXAMPLES", "demo", "expect_a_sum", "run"]
 
 RUN_EXAMPLES = (
     "fedprivacy run examples/hospitals/job.toml",
@@ -84,7 +84,7 @@ def run(
 
         show(run_report(record))
     accompanying().print(f"the record is in {folder}", soft_wrap=True)
-    _expect_a_sum(record)
+    expect_a_sum(record)
 
 
 def demo(
@@ -134,7 +134,8 @@ def _simulate(job: Job, out: Path) -> tuple[RunRecord, Path]:
         simulation.close()
 
 
-def _expect_a_sum(record: RunRecord) -> None:
+def expect_a_sum(record: RunRecord) -> None:
+    """Raise why no round of a run ended with one."""
     if any(r.outcome == "sum" for r in record.rounds):
         return
     if record.rounds[-1].refusal:

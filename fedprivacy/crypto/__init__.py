@@ -3,6 +3,7 @@
 from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
 from fedprivacy.crypto.agreement import KEY_BYTES, KeyPair, is_weak
 from fedprivacy.crypto.authority import Authority
+from fedprivacy.crypto.authority_folder import AuthorityFolder
 from fedprivacy.crypto.certificate_names import CertifiedName, fingerprint
 from fedprivacy.crypto.certificate_requests import CertificateRequest
 from fedprivacy.crypto.certificates import (
@@ -38,6 +39,7 @@ __all__ = [
     "PUBLIC_KEY_BYTES",
     "SIGNATURE_BYTES",
     "Authority",
+    "AuthorityFolder",
     "CertificateAuthority",
     "CertificateRequest",
     "Certified",

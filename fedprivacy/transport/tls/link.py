@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ class Link:
         self._thread = LoopThread("fedprivacy-link")
         self._events: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
         self._ready = asyncio.Event()
+        self._known = threading.Event()
+        """Set once the server is known, or nothing more comes."""
         self._run_id = b""
         self._task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -120,6 +123,11 @@ class Link:
         self._credentials.client_context()
         self._thread.start()
         self._thread.soon(self._begin)
+
+    def connect(self) -> bool:
+        """Wait for the first connection; whether there was one. Otherwise `next` says why."""
+        self._known.wait()
+        return bool(self._run_id)
 
     def next(self, timeout: float | None = None) -> LinkEvent | None:
         """What happened next; None if nothing does for so many seconds."""
@@ -190,6 +198,8 @@ class Link:
             self._events.put(Ended(await self._until_the_end()))
         except asyncio.CancelledError:
             self._events.put(Ended(None))
+        finally:
+            self._known.set()
 
     async def _until_the_end(self) -> PeerError | None:
         until, pause = time.monotonic() + self._limits.patience, self._limits.pause
@@ -234,6 +244,7 @@ class Link:
             self._take_up(welcome)
             connection.silence = welcome.heartbeat / 1000 * SILENCES
             self._connection, self._refused = connection, 0
+            self._known.set()
             self._note(None)
             return await self._exchange(connection, welcome.heartbeat / 1000).run()
         except PeerError as error:
