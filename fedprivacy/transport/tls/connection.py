@@ -59,9 +59,11 @@ class Connection:
             async with asyncio.timeout(handshake):
                 await stream.handshake()
         except BaseException as error:
-            if isinstance(error, ssl.SSLError):
-                await stream.close()
-            stream.release()
+            try:
+                if isinstance(error, ssl.SSLError):
+                    await stream.close()
+            finally:
+                stream.release()
             raise
         return cls(stream, silence)
 

@@ -292,8 +292,10 @@ class Hub:
         try:
             return connection, self._enrolled(connection.peer_certificate)
         except PeerError as error:
-            await connection.close(error.reason)
-            connection.release()
+            try:
+                await connection.close(error.reason)
+            finally:
+                connection.release()
             raise
 
     def _enrolled(self, certificate: bytes) -> str:
