@@ -1,6 +1,9 @@
 """Rounds over TLS on loopback: certificates of a house's clients, a hub, and clients in threads."""
 
+import socket
+import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +24,7 @@ from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.transport.tls.attempt import TlsAttempt, Waits
 from fedprivacy.transport.tls.credentials import Credentials
+from fedprivacy.transport.tls.frames import Hello, Kind, closed_for, told
 from fedprivacy.transport.tls.hub import Hub, HubLimits
 from fedprivacy.transport.tls.link import Link, LinkLimits
 from fedprivacy.transport.tls.participant import Participant
@@ -111,15 +115,18 @@ class Network:
     link_limits: LinkLimits = LINK
     waits: Waits = WAITS
     run_id: bytes = RUN_ID
+    certificates: Certificates | None = None
+    """Of another network of the same clients, to spare the making of them."""
     refused: list = field(default_factory=list)
     """What the hub noted: from where, and the reason."""
     sessions: set = field(default_factory=set)
     joined: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.certificates = Certificates(self.folder / "certs")
-        for identity in self.house.identities.values():
-            self.certificates.client(identity)
+        if self.certificates is None:
+            self.certificates = Certificates(self.folder / "certs")
+            for identity in self.house.identities.values():
+                self.certificates.client(identity)
         self.directory = self.house.directory or Directory.sign(
             1,
             [(n, i.key.public) for n, i in self.house.identities.items()],
@@ -154,7 +161,7 @@ class Network:
             rng=InsecureTestRng(f"link/{name}/{seed}".encode()),
         )
 
-    def join(self, *names, port=None):
+    def join(self, *names, port=None, wait=True):
         for name in names or self.house.names:
             link = self.link(name, port)
             link.start()
@@ -169,12 +176,11 @@ class Network:
             thread = threading.Thread(target=participant.run, daemon=True)
             thread.start()
             self.joined[name] = participant, thread
-        self.wait_for(set(names or self.house.names))
+        if wait:
+            self.wait_for(set(names or self.house.names))
 
     def wait_for(self, names, seconds=10.0):
         pending = set(names)
-        import time
-
         until = time.monotonic() + seconds
         while not pending <= self.hub.connected:
             assert time.monotonic() < until, f"not connected: {pending - self.hub.connected}"
@@ -199,3 +205,52 @@ class Network:
     def __exit__(self, *_):
         self.close()
         self.house.close()
+
+
+class Raw:
+    """A peer of the standard library's, which says what it likes."""
+
+    def __init__(self, network, files=None, *, context=None):
+        if context is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(network.certificates.of("c000").authority)
+        if files is not None:
+            context.load_cert_chain(files.certificate, files.key)
+        plain = socket.create_connection((HOST, network.port), timeout=5.0)
+        try:
+            self.socket = context.wrap_socket(plain, server_hostname=HOST)
+        except BaseException:
+            plain.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def read(self, count):
+        data = b""
+        while len(data) < count:
+            some = self.socket.recv(count - len(data))
+            if not some:
+                raise EOFError
+            data += some
+        return data
+
+    def frame(self):
+        head = self.read(5)
+        return Kind(head[4]), self.read(int.from_bytes(head[:4], "big") - 1)
+
+    def closed(self):
+        """The reason of the server's last word; other frames are skipped."""
+        while True:
+            kind, body = self.frame()
+            if kind is Kind.CLOSE:
+                return closed_for(body)
+
+    def hello(self, session=b"s" * 16, *, version=1, role="client", received=0):
+        self.send(told(Hello(version, role, session, received)))

@@ -10,9 +10,9 @@ import pytest
 from fedprivacy.crypto import Identity
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.randomness import InsecureTestRng
-from fedprivacy.transport.tls.frames import HELLO_LIMIT, Hello, Kind, closed_for, frame, told
+from fedprivacy.transport.tls.frames import HELLO_LIMIT, Hello, Kind, frame, told
 from fedprivacy.wire import encode
-from tlsdrive import HOST, Certificates, Network, house
+from tlsdrive import HOST, Certificates, Network, Raw, house
 
 DAY = timedelta(days=1)
 
@@ -46,55 +46,6 @@ def noted(network, reason):
 
 def identity(network, name="c000"):
     return network.house.identities[name]
-
-
-class Raw:
-    """A peer of the standard library's, which says what it likes."""
-
-    def __init__(self, network, files=None, *, context=None):
-        if context is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(network.certificates.of("c000").authority)
-        if files is not None:
-            context.load_cert_chain(files.certificate, files.key)
-        plain = socket.create_connection((HOST, network.port), timeout=5.0)
-        try:
-            self.socket = context.wrap_socket(plain, server_hostname=HOST)
-        except BaseException:
-            plain.close()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
-
-    def read(self, count):
-        data = b""
-        while len(data) < count:
-            some = self.socket.recv(count - len(data))
-            if not some:
-                raise EOFError
-            data += some
-        return data
-
-    def frame(self):
-        head = self.read(5)
-        return Kind(head[4]), self.read(int.from_bytes(head[:4], "big") - 1)
-
-    def closed(self):
-        """The reason of the server's last word; other frames are skipped."""
-        while True:
-            kind, body = self.frame()
-            if kind is Kind.CLOSE:
-                return closed_for(body)
-
-    def hello(self, session=b"s" * 16, *, version=1, role="client", received=0):
-        self.send(told(Hello(version, role, session, received)))
 
 
 # ---------------------------------------------------------------------- certificates

@@ -52,11 +52,13 @@ class TlsAttempt:
     """Clients without a connection, and when they count as lost."""
 
     def run(self, members: Iterable[str]) -> Outcome:
-        """The attempt's outcome; `members` are those to invite, who are connected."""
+        """The attempt's outcome; `members` are those to invite."""
         asked, sessions = set(members), self.hub.sessions
         self._sessions = {name: sessions[name] for name in asked & sessions.keys()}
         self._meter = PhaseMeter(self.server.phase)
-        self._gone = dict.fromkeys(asked - self.hub.connected, 0.0)
+        self._gone = dict.fromkeys(asked - sessions.keys(), 0.0)
+        for name, since in self.hub.absent.items():
+            self._gone.setdefault(name, since + self.waits.reconnect)
         self._carry_out(self.server.invite(asked))
         while not self._over:
             self._await_phase()

@@ -112,6 +112,8 @@ class _Peer:
     connection: Connection | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     done: int = 0
+    left: float = 0.0
+    """When its connection ended, on the monotonic clock."""
 
 
 class Hub:
@@ -170,6 +172,12 @@ class Hub:
     def connected(self) -> frozenset[str]:
         """Clients whose connection stands."""
         return frozenset(n for n, p in tuple(self._peers.items()) if p.connection is not None)
+
+    @property
+    def absent(self) -> dict[str, float]:
+        """Clients with a session and no connection, and since when, on the monotonic clock."""
+        peers = tuple(self._peers.items())
+        return {name: peer.left for name, peer in peers if peer.connection is None}
 
     @property
     def sessions(self) -> dict[str, bytes]:
@@ -403,7 +411,7 @@ class Hub:
     def _ended(self, peer: _Peer, connection: Connection) -> None:
         """Its client may come back, unless it has done so already."""
         if peer.connection is connection:
-            peer.connection = None
+            peer.connection, peer.left = None, time.monotonic()
             self._events.put(Left(peer.name, peer.session, may_return=True))
 
     async def _deliver(self, peer: _Peer, place: int, message: bytes) -> None:

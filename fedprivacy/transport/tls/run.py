@@ -261,7 +261,7 @@ class NetworkedRun:
             journal=lambda mark: self._journal(mark, plan, reserved),
             observe=lambda meter: self.watcher.phase_ended(number, attempt, meter),
         )
-        present = self.hub.connected
+        present = self.hub.sessions
         outcome = drive.run([n for n in cohort.members if n not in out and n in present])
         if books is not None and reserved is not None:
             books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
