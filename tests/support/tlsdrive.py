@@ -43,7 +43,7 @@ def house(clients=5, folder=None, **named):
     def stored(name):
         if folder is None:
             return Forgetful()
-        return ClientStore(folder / f"{name}.db", anchor=folder / f"{name}.anchor")
+        return ClientStore(folder / f"{name}.db", anchor=folder / "anchors" / f"{name}.json")
 
     return Consortium(clients, store_at=stored, **named)
 

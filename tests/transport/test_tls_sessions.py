@@ -127,7 +127,7 @@ READERS = {
 }
 WHOLE = [
     told(Hello(1, "client", bytes(16), 3)),
-    told(Welcome(1, bytes(16), True, 2, 5000, 1 << 20)),
+    told(Welcome(1, bytes(16), 1, 2, 5000, 1 << 20)),
     closing(None),
     closing(Reason.LATE),
     ack(7),

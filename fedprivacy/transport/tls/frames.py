@@ -89,8 +89,8 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
     version: Annotated[int, Meta(ge=0, lt=1 << 16)]
     run: _Sixteen
-    resumed: bool
-    """Whether the session is known: otherwise whatever the client has under way is lost."""
+    resumed: Annotated[int, Meta(ge=0, le=1)]
+    """One: the session is known; zero: whatever the client has under way is lost."""
     received: _Place
     heartbeat: Annotated[int, Meta(ge=1, le=600_000)]
     """Milliseconds after which a side that has nothing to say sends a ping."""

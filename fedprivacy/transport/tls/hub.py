@@ -339,7 +339,7 @@ class Hub:
         welcome = Welcome(
             VERSION,
             self._run_id,
-            resumed,
+            int(resumed),
             peer.inbox.received,
             max(1, int(self._limits.heartbeat * 1000)),
             self._limits.window,

@@ -96,7 +96,7 @@ class Link:
         self._credentials = credentials
         self._host, self._port = host, port
         self._limits = limits
-        self._rng = rng
+        self._rng = rng.child("session")
         self._note = note
         self._thread = LoopThread("fedprivacy-link")
         self._events: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
@@ -181,7 +181,7 @@ class Link:
             self._task.cancel()
 
     def _new_session(self) -> None:
-        self._session = self._rng.child("session").bytes(16)
+        self._session = self._rng.bytes(16)
         self._outbox = Outbox(window=1 << 20, wake=self._wake)
         self._inbox = Inbox(limit=self._limits.message)
         self._done = 0

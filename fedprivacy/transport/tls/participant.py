@@ -54,6 +54,7 @@ class Participant:
     error: FedPrivacyError | None = None
     """Why it last left an attempt early."""
     _client: RoundClient | None = None
+    _attempts: int = 0
     _trained: bool = False
     _busy: bool = False
     """Whether an attempt is under way, as far as this client knows."""
@@ -82,9 +83,13 @@ class Participant:
     def _take(self, came: Came) -> None:
         if begins_attempt(came.message):
             self._client = RoundClient(
-                self.policy, self.identity, self.store, rng=self.rng.child("client")
+                self.policy,
+                self.identity,
+                self.store,
+                rng=self.rng.child(f"client/{self._attempts}"),
             )
             self._trained, self._busy = False, True
+            self._attempts += 1
         client = self._client
         if client is None:
             return  # of an attempt that this client has left
