@@ -5,6 +5,7 @@ It shares no code with the package; the round, and what encodes its messages, is
 data.
 """
 
+import contextlib
 import importlib.util
 import socket
 import ssl
@@ -273,10 +274,8 @@ class Channel:
 
     def close(self):
         """SPEC 6; the server may have ended first."""
-        try:
+        with contextlib.suppress(OSError):
             self.socket.sendall(frame(CLOSE, encode_close(0)))
-        except OSError:
-            pass
         self.socket.close()
 
 

@@ -38,7 +38,12 @@ def test_the_commands_are_the_published_ones():
         "budget statement",
         "budget verify",
         "certs",
+        "certs issue",
         "certs new",
+        "certs request",
+        "certs revoke",
+        "certs rotate",
+        "certs show",
         "demo",
         "directory",
         "directory show",
@@ -47,6 +52,7 @@ def test_the_commands_are_the_published_ones():
         "flower doctor",
         "flower init",
         "flower keys",
+        "join",
         "keys",
         "keys authority",
         "keys enroll",
@@ -58,6 +64,7 @@ def test_the_commands_are_the_published_ones():
         "record show",
         "report",
         "run",
+        "serve",
     ]
 
 
