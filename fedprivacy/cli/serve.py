@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,17 +78,16 @@ def _served(file: ServerFile, folder: Path, status: Status, stop: Stopping) -> R
     job = Job.from_toml(folder / file.job)
     run_folder = folder / file.run
     make_folder(run_folder)
-    journal = Journal.open(run_folder)
-    if not journal.past.run_id:
-        journal.write(Step("run", run=SystemRng().bytes(16).hex()))
-    hub = _hub(file, folder, journal, status)
-    reason: Reason | None = Reason.CHANNEL_CLOSING
-    try:
-        record = _rounds(file, folder, job, journal, hub, status, stop)
-        reason = Reason.CHANNEL_CLOSING if stop() else None
-    finally:
-        hub.stop(reason)
-        journal.close()
+    with closing(Journal.open(run_folder)) as journal:
+        if not journal.past.run_id:
+            journal.write(Step("run", run=SystemRng().bytes(16).hex()))
+        hub = _hub(file, folder, journal, status)
+        reason: Reason | None = Reason.CHANNEL_CLOSING
+        try:
+            record = _rounds(file, folder, job, journal, hub, status, stop)
+            reason = Reason.CHANNEL_CLOSING if stop() else None
+        finally:
+            hub.stop(reason)
     return record
 
 
