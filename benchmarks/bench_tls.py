@@ -1,8 +1,8 @@
-"""A round of 200 clients and 10^5 values over TLS on loopback, beside the same round in one process.
+"""A round of 200 clients and 10^5 values over TLS on loopback, beside the same in one process.
 
-Over TLS the clients live in a process of their own, each with a thread, a loop and a connection; the
-server is this process. In one process everything is computed on one thread. Seconds are those on the
-wall, from the first invitation to the sum; memory is what the server's process takes at its peak
+Over TLS the clients live in a process of their own, each with a thread, a loop and a connection;
+the server is this process. In one process everything is computed on one thread. Seconds are those
+on the wall, from the first invitation to the sum; memory is what the server's process takes at its peak
 beyond what it held before the round.
 """
 

@@ -1,6 +1,6 @@
 """The clients of `bench_tls.py`, all in one process of their own: a thread and a loop for each.
 
-`python tls_clients.py FOLDER PORT CLIENTS LENGTH`; it ends when the server says that the run is over.
+`python tls_clients.py FOLDER PORT CLIENTS LENGTH`; it ends with the run.
 """
 
 from __future__ import annotations
