@@ -12,6 +12,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,16 +38,12 @@ value_bits = {bits}
 """
 
 
-def simulated(folder: Path, bits: int) -> dict[str, list[float]]:
-    """The figures of one run."""
-    files, out, home = folder / "nodes", folder / "figures.json", folder / "flower"
-    home.mkdir()
-    plan = folder / "measured.toml"
-    plan.write_text(PLAN.format(bits=bits), encoding="utf-8")
-    environment = os.environ | {
+def _environment(folder: Path) -> dict[str, str]:
+    """Offline, with nodes whose files are in this folder."""
+    return os.environ | {
         "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
-        "FLWR_HOME": str(home),
-        "FEDPRIVACY_CLIENT": f"{files}/nodes/{{partition-id}}",
+        "FLWR_HOME": str(folder / "flower"),
+        "FEDPRIVACY_CLIENT": f"{folder}/nodes/nodes/{{partition-id}}",
         "XDG_STATE_HOME": str(folder / "state"),
         "RAY_USAGE_STATS_ENABLED": "0",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -54,18 +51,31 @@ def simulated(folder: Path, bits: int) -> dict[str, list[float]]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
     }
 
+
+def _run(folder: Path, environment: dict[str, str], *words: object) -> str:
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def simulated(folder: Path, bits: int) -> dict[str, list[float]]:
+    """The figures of one run."""
+    files, out, home = folder / "nodes", folder / "figures.json", folder / "flower"
+    home.mkdir()
+    plan = folder / "measured.toml"
+    plan.write_text(PLAN.format(bits=bits), encoding="utf-8")
+    environment = _environment(folder)
+
     def run(*words: object) -> str:
-        done = subprocess.run(
-            [str(word) for word in words],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1800,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return _run(folder, environment, *words)
 
     run("fedprivacy", "flower", "keys", files, "--nodes", NODES, "--plan", plan)
     (files / plan.name).write_bytes(plan.read_bytes())
@@ -79,6 +89,92 @@ def simulated(folder: Path, bits: int) -> dict[str, list[float]]:
     assert out.exists(), log
     figures: dict[str, list[float]] = json.loads(out.read_text(encoding="utf-8"))
     return figures
+
+
+BESIDE = {
+    # ours, and what Flower ships for the same purpose
+    "flower-secagg": ("secagg", "secaggplus", "a round of FedAvg under secure aggregation"),
+    "flower-dp": ("distributed-dp", "central-dp", "a round of FedAvg under differential privacy"),
+}
+AGAINST = {
+    "secaggplus": "Flower's SecAgg+ (legacy API), as shipped",
+    "central-dp": "Flower's central DP, which the server adds in the clear",
+}
+BESIDE_PLAN = """
+schema = "fedprivacy/plan/1"
+[dataset]
+id = "digits"
+unit = "client"
+[aggregation]
+protocol = "secagg"
+adversary = "malicious"
+min_clients = 7
+corrupt = 1
+[update]
+clip = {clip}
+value_bits = 16
+{weights}
+"""
+BESIDE_NOISE = """
+[noise]
+trust = "distributed"
+noise_multiplier = {noise}
+epsilon = 1000.0
+delta = {delta}
+rounds = {rounds}
+"""
+
+
+def beside(folder: Path, variant: str) -> dict[str, Any]:
+    """The figures of one variant of the app in `flower_beside.py`."""
+    from flower_beside import CLIP, DELTA, NOISE, ROUNDS
+
+    folder.mkdir()
+    noisy = variant == "distributed-dp"
+    weights = "" if noisy else 'weights = "summed"\nmax_units_per_client = 200'
+    plan = BESIDE_PLAN.format(clip=CLIP, weights=weights)
+    if noisy:
+        plan += BESIDE_NOISE.format(noise=NOISE, delta=DELTA, rounds=ROUNDS)
+    (folder / "beside.toml").write_text(plan, encoding="utf-8")
+    environment = _environment(folder)
+    keys = ("fedprivacy", "flower", "keys", folder / "nodes", "--nodes", NODES, "--plan")
+    _run(folder, environment, *keys, folder / "beside.toml")
+    # As a module, which the simulation's workers import too.
+    environment["PYTHONPATH"] = str(HERE)
+    call = "import sys, flower_beside; flower_beside.main(*sys.argv[1:])"
+    _run(folder, environment, sys.executable, "-c", call, variant, folder)
+    told: dict[str, Any] = json.loads((folder / f"{variant}.json").read_text("utf-8"))
+    return told
+
+
+@pytest.mark.parametrize("row_id", BESIDE)
+def test_beside(bench, tmp_path, row_id):
+    """Seconds a round, and what came of it: the accuracy and the epsilon of both sides."""
+    ours, peers, what = BESIDE[row_id]
+    told: dict[str, dict[str, Any]] = {}
+
+    def both() -> None:
+        for variant in (ours, peers):
+            told[variant] = beside(tmp_path / variant, variant)
+
+    bench.benchmark.pedantic(both, rounds=1, iterations=1)
+    mine, theirs = told[ours], told[peers]
+    bench.keep(
+        bench.row(
+            row_id,
+            what,
+            against=AGAINST[peers],
+            quantity="seconds",
+            pairs=list(zip(mine["seconds"], theirs["seconds"], strict=True)),
+            sizes={"nodes": NODES, "values": 650, "rounds": 1 + len(mine["seconds"])},
+            found={
+                f"{side} {name}": round(figures[name], 4)
+                for side, figures in (("our", mine), ("their", theirs))
+                for name in ("accuracy", "epsilon", "bytes")
+            },
+            peer=f"flwr {version('flwr')}",
+        )
+    )
 
 
 def _end_superlink(home: Path) -> None:
