@@ -2,8 +2,8 @@
 
 Over TLS the clients live in a process of their own, each with a thread, a loop and a connection;
 the server is this process. In one process everything is computed on one thread. Seconds are those
-on the wall, from the first invitation to the sum; memory is what the server's process takes at its peak
-beyond what it held before the round.
+on the wall, from the first invitation to the sum; memory is what the server's process takes at its
+peak beyond what it held before the round.
 """
 
 from __future__ import annotations
