@@ -1,8 +1,11 @@
 """`fedprivacy serve` and `fedprivacy join`: what each says where it cannot go on, and the demo."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 
@@ -133,6 +136,39 @@ def test_a_client_without_a_server_gives_up(cli, example):
     done = cli("join", folder / "client.toml")
     assert done.code == 6
     assert "channel-cut" in done.err
+
+
+def test_a_first_signal_lets_the_round_end_and_a_second_ends_at_once(capsys):
+    from fedprivacy.cli.status import Status, stopping
+
+    with stopping(Status(as_json=True)) as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert json.loads(capsys.readouterr().err)["signal"] == "SIGTERM"
+
+
+def test_health_is_one_page_to_read():
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    from fedprivacy.transport.tls.health import Health
+
+    with socket.create_server((HOST, 0)) as held:
+        port = held.getsockname()[1]
+    health = Health(lambda: {"status": "ok", "round": 3})
+    health.start(HOST, port)
+    try:
+        with urlopen(f"http://{HOST}:{port}/healthz", timeout=5.0) as page:
+            assert json.loads(page.read()) == {"status": "ok", "round": 3}
+        with pytest.raises(HTTPError) as missing:
+            urlopen(f"http://{HOST}:{port}/", timeout=5.0)
+        assert missing.value.code == 404
+        missing.value.close()
+    finally:
+        health.stop()
 
 
 @pytest.mark.nightly

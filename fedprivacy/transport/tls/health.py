@@ -22,6 +22,7 @@ class Health:
     def __init__(self, state: Callable[[], dict[str, object]]) -> None:
         self._state = state
         self._thread = LoopThread("fedprivacy-health")
+        self._server: asyncio.Server | None = None
 
     def start(self, host: str, port: int) -> None:
         """Listen; raises `ConfigurationError` where the address is taken."""
@@ -36,6 +37,8 @@ class Health:
 
     def stop(self) -> None:
         """Listen no more."""
+        if self._server is not None:
+            self._thread.soon(self._server.close)
         self._thread.stop()
         self._thread.join()
 

@@ -208,10 +208,6 @@ class Hub:
         """A message was dealt with: its sender may send more."""
         self._thread.soon(self._dealt_with, arrived)
 
-    def drain(self) -> None:
-        """Take no new connections."""
-        self._closing = True
-
     def stop(self, reason: Reason | None, *, flush: float = 5.0) -> None:
         """Say goodbye to everyone, once what is on its way has left or so long has passed."""
         if not self._thread.is_alive:
@@ -223,10 +219,6 @@ class Hub:
         self._thread.call(self._stop(reason))
         self._thread.stop()
         self._thread.join()
-
-    def break_off(self, client: str, reason: Reason) -> None:
-        """End a client's session."""
-        self._thread.soon(self._break_off, client, reason)
 
     def _outgoing(self, *, connected: bool = False) -> int:
         peers = tuple(self._peers.values())
@@ -437,11 +429,6 @@ class Hub:
     def _set_ready(self, name: str) -> None:
         if peer := self._peers.get(name):
             peer.ready.set()
-
-    def _break_off(self, client: str, reason: Reason) -> None:
-        peer = self._peers.pop(client, None)
-        if peer is not None and peer.connection is not None:
-            self._spawn(peer.connection.close(reason))
 
 
 def _listen(host: str, port: int) -> socket.socket:

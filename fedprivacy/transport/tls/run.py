@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from fedprivacy.crypto import Directory
-from fedprivacy.errors import BudgetExhausted, ConfigurationError
+from fedprivacy.errors import BudgetExhausted, ConfigurationError, Reason, RoundAborted
 from fedprivacy.ledger import Reservation, ReservationState
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds import Guarantee, Plan, RoundPlan, RoundRecord, RoundServer, RunRecord
@@ -164,10 +164,15 @@ class NetworkedRun:
     # ------------------------------------------------------------------ rounds
 
     def gather(self, clients: int, seconds: float) -> None:
-        """Wait until so many clients are connected, or so long; they are the run's."""
+        """Wait until so many clients are connected, or so long; they are the run's.
+
+        Raises `ConfigurationError` where they are too few, `RoundAborted` where it is stopped.
+        """
         until = time.monotonic() + seconds
         while len(self.hub.connected) < clients and time.monotonic() < until and not self.stops():
             time.sleep(0.05)
+        if self.stops():
+            raise RoundAborted(Reason.CHANNEL_CLOSING, "stopped before a round was begun")
         self._note_clients()
         names = self.journal.past.clients
         if fault := cohort_fault(self.plan, len(names)):
