@@ -32,8 +32,8 @@ from fedprivacy.transport.tls.sizes import longest_message
 from rounddrive import RUN_ID, Consortium, Forgetful
 
 HOST = "127.0.0.1"
-LIMITS = HubLimits(handshake=2.0, heartbeat=0.25, connects=1000.0)
-LINK = LinkLimits(handshake=2.0, patience=8.0, pause=0.02)
+LIMITS = HubLimits(handshake=3.0, heartbeat=0.25, connects=1000.0)
+LINK = LinkLimits(handshake=3.0, patience=60.0, pause=0.02)
 WAITS = Waits(phase=6.0, training=6.0, reconnect=3.0)
 
 
@@ -183,7 +183,7 @@ class Network:
         pending = set(names)
         until = time.monotonic() + seconds
         while not pending <= self.hub.connected:
-            assert time.monotonic() < until, f"not connected: {pending - self.hub.connected}"
+            assert time.monotonic() < until, (pending - self.hub.connected, self.refused[-6:])
             time.sleep(0.01)
 
     def attempt(self, number=1, attempt=1, **hooks):
