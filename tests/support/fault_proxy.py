@@ -60,7 +60,7 @@ class FaultProxy:
     def __post_init__(self):
         self._draw = random.Random(self.seed)
         self._armed = {}
-        self._dead = set()
+        self.dead = set()
         self._pairs = []
         self._threads = []
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ class FaultProxy:
                 client, _ = self._listeners[name].accept()
             except OSError:
                 return
-            if name in self._dead or self._over:
+            if name in self.dead or self._over:
                 client.close()
                 continue
             try:
@@ -163,7 +163,7 @@ class FaultProxy:
             case Fault.SLOW:
                 pair.slow = True
             case Fault.KILL:
-                self._dead.add(name)
+                self.dead.add(name)
                 pair.close()
                 return b""
         return data

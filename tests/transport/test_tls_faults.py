@@ -14,7 +14,7 @@ import pytest
 
 from fault_proxy import DOWN, TRANSIENT, UP, Fault, FaultProxy
 from rounddrive import make_plan
-from tlsdrive import LIMITS, LINK, Certificates, Network, Waits, house
+from tlsdrive import LIMITS, LINK, Certificates, Network, house
 
 PHASES = ("handshake", "keys", "shares", "input", "consistency", "unmasking")
 CLIENTS, NEEDED = 6, 4  # threshold of six of whom one may be corrupt, and of any sum
@@ -23,7 +23,6 @@ FEW, MANY = 60, 504
 # Generous: a busy machine must not look like a network that fails.
 CALM = dataclasses.replace(LIMITS, handshake=10.0, heartbeat=0.8)
 CALM_LINK = dataclasses.replace(LINK, handshake=4.0)
-CALM_WAITS = Waits(30.0, 30.0, 6.0)
 
 
 @dataclass
@@ -76,6 +75,20 @@ def oracle(schedule, names):
     return alive
 
 
+@dataclass
+class Patience:
+    """Waits for who may come back as long as a busy machine may take, and for the dead not long."""
+
+    network: Network
+    proxy: FaultProxy
+    phase: float = 60.0
+    training: float = 60.0
+
+    @property
+    def reconnect(self):
+        return 1.0 if set(self.network.hub.absent) <= self.proxy.dead else 20.0
+
+
 def play(schedule, folder, certificates):
     """One schedule; what came of it: `sum` or `abort`."""
     parties = house(
@@ -86,12 +99,12 @@ def play(schedule, folder, certificates):
         folder,
         limits=CALM,
         link_limits=CALM_LINK,
-        waits=CALM_WAITS,
         certificates=certificates,
     )
     with network:
         names = network.house.names
         proxy = FaultProxy(names, network.port, schedule.seed)
+        network.waits = Patience(network, proxy)
         try:
             arm(proxy, schedule, "handshake")
             for name in names:
@@ -139,7 +152,7 @@ def play_all(seeds, folder):
     certificates = Certificates(folder / "certs")
     for identity in parties.identities.values():
         certificates.client(identity)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(8) as pool:
         ends = list(pool.map(lambda s: play(s, folder, certificates), schedules))
     wanted = ["abort" if oracle(s, parties.names) is None else "sum" for s in schedules]
     assert ends == wanted
