@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedprivacy.attacks.drawing import Draw
 from fedprivacy.attacks.federation import Attempt, Federation
-from fedprivacy.attacks.result import Measured
+from fedprivacy.attacks.result import Measured, Picture
 from fedprivacy.attacks.threats import ThreatModel
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import InsecureTestRng, Rng
@@ -62,6 +62,7 @@ class Stage:
         bound: float | None = None,
         details: Mapping[str, float] | None = None,
         roc: tuple[tuple[float, float], ...] = (),
+        pictures: tuple[Picture, ...] = (),
     ) -> Measured:
         return Measured(
             seed=self.seed,
@@ -70,6 +71,7 @@ class Stage:
             bound=bound,
             details=dict(details or {}),
             roc=roc,
+            pictures=pictures,
         )
 
 

@@ -17,6 +17,7 @@ from fedprivacy.cli import (
     ledgers,
     plans,
     records,
+    reports,
     runs,
 )
 from fedprivacy.cli.help import command, group
@@ -64,7 +65,7 @@ ledgers.register(budgets.app)
 app.add_typer(attacks.app, name="attack")
 command(budgets.app, "receipts", *clients.RECEIPTS_EXAMPLES)(clients.receipts)
 app.add_typer(budgets.app, name="budget")
-command(app, "report", *clients.REPORT_EXAMPLES)(clients.report)
+command(app, "report", *reports.REPORT_EXAMPLES)(reports.report)
 app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")
 app.add_typer(certs.app, name="certs")

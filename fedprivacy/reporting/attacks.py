@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult
 from fedprivacy.attacks.scenario import Trial
 from fedprivacy.attacks.stage import Attack, Stopped
@@ -14,9 +15,9 @@ from fedprivacy.reporting.tables import add_rows, titled, titled_table
 from fedprivacy.reporting.text import printable
 from fedprivacy.secagg import Adversary
 
-__all__ = ["attack_list", "attack_report", "trial_line"]
+__all__ = ["REMARK", "about", "attack_list", "attack_report", "span", "trial_line"]
 
-_REMARK = (
+REMARK = (
     "In the control the target took no part. An attack that fails does not prove privacy: a better "
     "one may not."
 )
@@ -35,6 +36,12 @@ def attack_list(attacks: Iterable[Attack]) -> Iterator[RenderableType]:
     yield Text("Each has a folder under attacks/, with its threat model and a scenario.")
 
 
+def about(name: str) -> str:
+    """What an attack finds, by its name; of another version's, nothing."""
+    attack = ATTACKS.get(name)
+    return attack.about if attack else "not known to this version"
+
+
 def trial_line(trial: Trial) -> str:
     """One trial that has ended, in a line."""
     where = f"{printable(trial.setting.name)}, seed {trial.seed}"
@@ -43,9 +50,9 @@ def trial_line(trial: Trial) -> str:
     return f"{where}: target {trial.found.target:.3f}, control {trial.found.control:.3f}"
 
 
-def attack_report(about: str, results: Sequence[AttackResult]) -> Iterator[RenderableType]:
+def attack_report(finds: str, results: Sequence[AttackResult]) -> Iterator[RenderableType]:
     """A table of the settings, and what each says."""
-    yield titled(f"{results[0].attack}: {about}")
+    yield titled(f"{printable(results[0].attack)}: {finds}")
     yield Text(f"measured: {results[0].metric} (least to most over the seeds)")
     heads = ("target", "control", "difference", "bound")
     table = titled_table(("setting",), heads)
@@ -54,7 +61,7 @@ def attack_report(about: str, results: Sequence[AttackResult]) -> Iterator[Rende
     for result in results:
         where = f"{printable(result.protocol)}, noise: {result.noise}"
         yield Text(f"{printable(result.setting)} ({where}): {result.wording()}")
-    yield Text(_REMARK)
+    yield Text(REMARK)
 
 
 def _row(result: AttackResult) -> tuple[str, ...]:
@@ -62,14 +69,15 @@ def _row(result: AttackResult) -> tuple[str, ...]:
     bounds = [run.bound for run in runs if run.bound is not None]
     return (
         printable(result.setting),
-        _span([run.target for run in runs]),
-        _span([run.control for run in runs]),
-        _span([run.difference for run in runs]),
-        _span(bounds),
+        span([run.target for run in runs]),
+        span([run.control for run in runs]),
+        span([run.difference for run in runs]),
+        span(bounds),
     )
 
 
-def _span(values: Sequence[float]) -> str:
+def span(values: Sequence[float]) -> str:
+    """From the least to the most; a dash for none."""
     if not values:
         return "-"
     low, high = min(values), max(values)

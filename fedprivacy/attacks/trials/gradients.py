@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.attacks.aggregation.histogram import label_shares, likeness
-from fedprivacy.attacks.data import CLASSES, Digits, digits
+from fedprivacy.attacks.data import CLASSES, SIDE, Digits, digits
 from fedprivacy.attacks.federation import Losing
 from fedprivacy.attacks.inversion.analytic import inputs_of_units, label_of_one, loudest_input
-from fedprivacy.attacks.inversion.images import RECOVERED, best_psnr, psnr, recovered_share
+from fedprivacy.attacks.inversion.images import (
+    RECOVERED,
+    best_psnr,
+    psnr,
+    recovered_share,
+    side_by_side,
+)
 from fedprivacy.attacks.inversion.imprint import alone_share, imprint, imprinted
 from fedprivacy.attacks.models import Mlp
 from fedprivacy.attacks.result import Measured
@@ -54,9 +60,11 @@ def analytic(stage: Stage) -> Measured | Stopped:
             views.append(attempt.view)
     image, label = dealt.images[0], int(dealt.labels[0])
     seen, other = seen_of(views[0], names[0]), seen_of(views[1], names[1])
+    found, control = loudest_input(seen, SHAPE), loudest_input(other, SHAPE)
     return stage.measured(
-        psnr(image, loudest_input(seen, SHAPE)),
-        psnr(image, loudest_input(other, SHAPE)),
+        psnr(image, found),
+        psnr(image, control),
+        pictures=side_by_side(image, found, control, (SIDE, SIDE)),
         details={
             "best_of_units": best_psnr(image, inputs_of_units(seen, SHAPE)),
             "best_of_units_control": best_psnr(image, inputs_of_units(other, SHAPE)),

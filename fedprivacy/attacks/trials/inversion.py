@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedprivacy.attacks.data import CLASSES, SIDE, digits
 from fedprivacy.attacks.drawing import Draw
 from fedprivacy.attacks.federation import Losing
-from fedprivacy.attacks.inversion.images import psnr, ssim
+from fedprivacy.attacks.inversion.images import psnr, side_by_side, ssim
 from fedprivacy.attacks.inversion.search import Search, module_gradient
 from fedprivacy.attacks.result import Measured
 from fedprivacy.attacks.stage import Stage, Stopped, stopped
@@ -62,6 +62,7 @@ def inverting(stage: Stage) -> Measured | Stopped:
             "ssim": ssim(image, found[0], SIDE),
             "ssim_control": ssim(image, found[1], SIDE),
         },
+        pictures=side_by_side(image, found[0], found[1], (SIDE, SIDE)),
     )
 
 

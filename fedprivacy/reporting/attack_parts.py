@@ -1,0 +1,133 @@
+"""What attacks and the audit found, as parts of a page: matrix, pictures, curves, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fedprivacy.accounting import downwards, upwards
+from fedprivacy.attacks.result import AttackResult
+from fedprivacy.reporting.attacks import REMARK, span
+from fedprivacy.reporting.blocks import Block, Chart, Gallery, Grid, Part, Text, Told
+from fedprivacy.reporting.charts import Line, interval_chart, line_chart
+from fedprivacy.reporting.text import counted
+from fedprivacy.rounds.record import AuditRecord
+
+__all__ = ["attack_part", "audit_part"]
+
+_MOST_LINES = 4
+_LEAST_RATE = 1e-3
+
+
+def attack_part(results: Sequence[AttackResult]) -> Part:
+    """The matrix of all settings, then the pictures and ROC curves of each attack."""
+    return Part("attacks", "What known attacks recover", list(_attacks(results)))
+
+
+def _attacks(results: Sequence[AttackResult]) -> Iterator[Block]:
+    if not results:
+        yield Text(
+            "No attack was run on this. `fedprivacy attack run --suite quick --out RUN` puts its "
+            "results into the run's folder."
+        )
+        return
+    yield Text(REMARK)
+    heads = ("attack", "measured", "setting", "target", "control", "bound", "verdict")
+    yield Grid(heads, [_row(result) for result in results], numbers=7)
+    for result in results:
+        yield from _pictures(result)
+    for name in dict.fromkeys(result.attack for result in results):
+        yield from _curves(name, [result for result in results if result.attack == name])
+
+
+def _row(result: AttackResult) -> tuple[str, ...]:
+    runs = result.measured
+    where = f"{result.setting} ({result.protocol}; noise: {result.noise})"
+    return (
+        result.attack,
+        result.metric,
+        where,
+        span([run.target for run in runs]),
+        span([run.control for run in runs]),
+        span([run.bound for run in runs if run.bound is not None]),
+        result.wording(),
+    )
+
+
+def _pictures(result: AttackResult) -> Iterator[Block]:
+    """Of the first seed that has any."""
+    for run in result.measured:
+        if run.pictures:
+            where = f"{result.attack}, {result.setting}, seed {run.seed}"
+            found = f"{run.target:.1f} beside {run.control:.1f} in the control"
+            yield Gallery(f"{where}: {found} ({result.metric})", run.pictures)
+            return
+
+
+def _curves(name: str, results: Sequence[AttackResult]) -> Iterator[Block]:
+    """One line a setting, of its first seed, both axes logarithmic."""
+    lines = []
+    for result in results[:_MOST_LINES]:
+        curves = [run.roc for run in result.measured if run.roc]
+        if curves:
+            points = [(max(a, _LEAST_RATE), max(b, _LEAST_RATE)) for a, b in curves[0]]
+            lines.append(Line(result.setting, points))
+    if lines:
+        rates = [_LEAST_RATE * 10 ** (k / 8) for k in range(25)]
+        lines.append(Line("by chance", [(rate, rate) for rate in rates]))
+        chart = line_chart(
+            f"ROC of {name}",
+            lines,
+            across="false positives, share of non-members",
+            up="true positives, share of members",
+            least=_LEAST_RATE,
+        )
+        yield Chart(chart, f"{name}: who is told from whom, with the first seed.")
+
+
+def audit_part(audit: AuditRecord | None) -> Part:
+    """What canaries showed of epsilon, beside what is accounted."""
+    return Part("audit", "Audited epsilon beside the accounted one", list(_audit(audit)))
+
+
+def _audit(audit: AuditRecord | None) -> Iterator[Block]:
+    if audit is None:
+        yield Text(
+            "This plan was not audited. `fedprivacy attack audit --run RUN` injects canaries into "
+            "further runs of it."
+        )
+        return
+    yield Text(_verdict(audit))
+    chart = interval_chart(
+        "audited and accounted epsilon",
+        [
+            ("accounted: at most", audit.epsilon),
+            ("shown by the canaries: at least", audit.lower_bound),
+        ],
+        across=f"epsilon at delta = {audit.delta:g}",
+    )
+    rounds = counted(audit.rounds, "round")
+    yield Chart(chart, f"Of one run of {rounds}; a bound above the claim would refute it.")
+    yield Told(
+        [
+            ("accounted epsilon, at most", upwards(audit.epsilon, 3)),
+            ("shown epsilon, at least", downwards(audit.lower_bound, 3)),
+            ("chance that the bound is false, at most", f"{audit.error:g}"),
+            ("runs", f"{audit.runs:,}"),
+            ("canaries in each", f"{audit.canaries:,}"),
+            ("guesses that were right", f"{audit.correct:,} of {audit.runs * audit.guesses:,}"),
+            ("p-value of the claim", f"{audit.p_value:.2g}"),
+            ("clients, and of them silent", f"{audit.clients:,}, {audit.silent:,}"),
+        ],
+        counted=True,
+    )
+    yield Text(
+        "A canary is a vector as long as one unit's may be, at a client or at nobody by a coin; "
+        "silent clients are the server's own and leave out their noise. The test was fixed before "
+        "the first run. A low bound does not prove a low epsilon."
+    )
+
+
+def _verdict(audit: AuditRecord) -> str:
+    if audit.accused:
+        return "The claim is refuted: the mechanism as it ran tells more than is accounted."
+    return "Nothing in these runs speaks against what is accounted."
