@@ -98,17 +98,16 @@ class Scenario:
             settings.append(Setting(setting.name, plan, options))
         return cls(file, attack, tuple(settings))
 
-    @property
-    def trials(self) -> int:
-        """How many trials there are, at most: a setting that is stopped is tried once."""
-        return len(self.settings) * len(self.file.seeds)
-
     def run(self, seeds: tuple[int, ...] | None = None) -> Iterator[Trial]:
         """Each seed in each setting, as it ends; by default the scenario's own seeds."""
         for setting in self.settings:
             for seed in seeds or self.file.seeds:
-                stage = Stage(setting.plan, self.file.clients, seed, setting.options)
-                yield Trial(setting, seed, self.attack.trial(stage))
+                yield self.trial(setting, seed)
+
+    def trial(self, setting: Setting, seed: int) -> Trial:
+        """One seed in one setting."""
+        stage = Stage(setting.plan, self.file.clients, seed, setting.options)
+        return Trial(setting, seed, self.attack.trial(stage))
 
     def results(self, trials: list[Trial]) -> tuple[AttackResult, ...]:
         """One result a setting, from the trials of a run."""

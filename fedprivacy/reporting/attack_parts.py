@@ -72,8 +72,7 @@ def _curves(name: str, results: Sequence[AttackResult]) -> Iterator[Block]:
             points = [(max(a, _LEAST_RATE), max(b, _LEAST_RATE)) for a, b in curves[0]]
             lines.append(Line(result.setting, points))
     if lines:
-        rates = [_LEAST_RATE * 10 ** (k / 8) for k in range(25)]
-        lines.append(Line("by chance", [(rate, rate) for rate in rates]))
+        lines.append(Line("by chance", [(_LEAST_RATE, _LEAST_RATE), (1.0, 1.0)]))
         chart = line_chart(
             f"ROC of {name}",
             lines,

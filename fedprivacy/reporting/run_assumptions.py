@@ -33,7 +33,9 @@ def _of_protocol(record: RunRecord) -> Iterator[Assumption]:
     if told.adversary == Adversary.SEMI_MALICIOUS.value:
         yield Assumption(Holding.ASSUMED, "the server is honest until the graph is drawn")
     corrupt = counted(told.corrupt, "client")
-    yield Assumption(Holding.ASSUMED, f"at most {corrupt} of {told.cohort:,} are in league with it")
+    yield Assumption(
+        Holding.ASSUMED, f"at most {corrupt} of {told.cohort:,} are in league with the server"
+    )
     if told.adversary != Adversary.HONEST_BUT_CURIOUS.value:
         yield Assumption(
             Holding.ASSUMED, "the authority that clients pin enrols each of them once, and no other"

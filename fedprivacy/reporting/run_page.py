@@ -97,6 +97,7 @@ svg .bar2 { fill: var(--fill-c); } svg .bar3 { fill: var(--fill-d); }
   nav { display: none; }
   svg.chart, .gallery img, ul.promises { print-color-adjust: exact; }
   figure { max-width: 8.4cm; }
+  .gallery img { width: 2.2cm; height: 2.2cm; }
 }
 """
 
