@@ -27,7 +27,7 @@ from fedprivacy.transport import Channel, Delivery, InProcess, Outcome
 from fedprivacy.vector import Update
 from fedprivacy.wire import Transcript, decode, encode
 
-__all__ = ["Attempt", "Federation", "Losing", "SwappedBroadcast", "accepting"]
+__all__ = ["Attempt", "Federation", "Losing", "SwappedBroadcast", "Trainer", "accepting"]
 
 Floats = NDArray[np.float64]
 Trainer = Callable[[str, bytes], Floats]

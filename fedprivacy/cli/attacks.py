@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedprivacy.cli import audits
 from fedprivacy.cli.help import command, group
 from fedprivacy.errors import ConfigurationError, MissingExtra
 
@@ -36,7 +37,11 @@ app = group(
     "Run known attacks on real rounds, and see what an adversary still gets.",
     "fedprivacy attack list",
     "fedprivacy attack run differencing",
+    "fedprivacy attack audit",
 )
+
+
+command(app, "audit", *audits.AUDIT_EXAMPLES)(audits.audit)
 
 
 @command(app, "list", "fedprivacy attack list")

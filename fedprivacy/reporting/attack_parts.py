@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fedprivacy.accounting import downwards, upwards
 from fedprivacy.attacks.result import AttackResult
-from fedprivacy.reporting.attacks import REMARK, span
+from fedprivacy.reporting.attacks import REMARK, audit_told, audit_verdict, span
 from fedprivacy.reporting.blocks import Block, Chart, Gallery, Grid, Part, Text, Told
 from fedprivacy.reporting.charts import Line, interval_chart, line_chart
 from fedprivacy.reporting.text import counted
@@ -95,7 +94,7 @@ def _audit(audit: AuditRecord | None) -> Iterator[Block]:
             "further runs of it."
         )
         return
-    yield Text(_verdict(audit))
+    yield Text(audit_verdict(audit))
     chart = interval_chart(
         "audited and accounted epsilon",
         [
@@ -106,27 +105,8 @@ def _audit(audit: AuditRecord | None) -> Iterator[Block]:
     )
     rounds = counted(audit.rounds, "round")
     yield Chart(chart, f"Of one run of {rounds}; a bound above the claim would refute it.")
-    yield Told(
-        [
-            ("accounted epsilon, at most", upwards(audit.epsilon, 3)),
-            ("shown epsilon, at least", downwards(audit.lower_bound, 3)),
-            ("chance that the bound is false, at most", f"{audit.error:g}"),
-            ("runs", f"{audit.runs:,}"),
-            ("canaries in each", f"{audit.canaries:,}"),
-            ("guesses that were right", f"{audit.correct:,} of {audit.runs * audit.guesses:,}"),
-            ("p-value of the claim", f"{audit.p_value:.2g}"),
-            ("clients, and of them silent", f"{audit.clients:,}, {audit.silent:,}"),
-        ],
-        counted=True,
-    )
+    yield Told(audit_told(audit), counted=True)
     yield Text(
         "A canary is a vector as long as one unit's may be, at a client or at nobody by a coin; "
-        "silent clients are the server's own and leave out their noise. The test was fixed before "
-        "the first run. A low bound does not prove a low epsilon."
+        "the clients without noise are the server's own. The test was fixed before the first run."
     )
-
-
-def _verdict(audit: AuditRecord) -> str:
-    if audit.accused:
-        return "The claim is refuted: the mechanism as it ran tells more than is accounted."
-    return "Nothing in these runs speaks against what is accounted."

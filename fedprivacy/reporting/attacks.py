@@ -7,15 +7,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.accounting import downwards, upwards
 from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult
 from fedprivacy.attacks.scenario import Trial
 from fedprivacy.attacks.stage import Attack, Stopped
-from fedprivacy.reporting.tables import add_rows, titled, titled_table
-from fedprivacy.reporting.text import printable
+from fedprivacy.reporting.tables import add_rows, figures, titled, titled_table
+from fedprivacy.reporting.text import counted, printable
+from fedprivacy.rounds.record import AuditRecord
 from fedprivacy.secagg import Adversary
 
-__all__ = ["REMARK", "about", "attack_list", "attack_report", "span", "trial_line"]
+__all__ = [
+    "REMARK",
+    "about",
+    "attack_list",
+    "attack_report",
+    "audit_report",
+    "audit_told",
+    "audit_verdict",
+    "span",
+    "trial_line",
+]
 
 REMARK = (
     "In the control the target took no part. An attack that fails does not prove privacy: a better "
@@ -82,3 +94,34 @@ def span(values: Sequence[float]) -> str:
         return "-"
     low, high = min(values), max(values)
     return f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"
+
+
+def audit_report(audit: AuditRecord) -> Iterator[RenderableType]:
+    """What canaries showed of epsilon beside what is accounted, and the verdict."""
+    yield titled("Audited epsilon beside the accounted one")
+    yield figures(audit_told(audit))
+    yield Text(audit_verdict(audit))
+
+
+def audit_told(audit: AuditRecord) -> list[tuple[str, str]]:
+    """The figures of an audit, one by one."""
+    each = f"in one run of {counted(audit.rounds, 'round')}, at delta = {audit.delta:g}"
+    return [
+        (f"epsilon accounted {each}, at most", upwards(audit.epsilon, 3)),
+        ("epsilon shown by the canaries, at least", downwards(audit.lower_bound, 3)),
+        ("chance that this bound is false, at most", f"{audit.error:g}"),
+        ("runs, and canaries in each", f"{audit.runs:,}, {audit.canaries:,}"),
+        ("guesses that were right", f"{audit.correct:,} of {audit.runs * audit.guesses:,}"),
+        ("p-value of the claim", f"{audit.p_value:.2g}"),
+        ("clients, and of them without noise", f"{audit.clients:,}, {audit.silent:,}"),
+    ]
+
+
+def audit_verdict(audit: AuditRecord) -> str:
+    """What may be said of it: no audit proves a claim."""
+    if audit.accused:
+        return "The claim is refuted: the mechanism as it ran tells more than is accounted."
+    return (
+        "Nothing in these runs speaks against what is accounted. A low bound does not prove a low "
+        "epsilon."
+    )

@@ -22,6 +22,7 @@ def test_the_commands_are_the_published_ones():
     assert sorted(" ".join(path) for path in ALL) == [
         "",
         "attack",
+        "attack audit",
         "attack list",
         "attack run",
         "budget",
