@@ -20,7 +20,7 @@ from fedprivacy.rounds import Plan
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.rules import Trust
 
-__all__ = ["Scenario", "ScenarioFile", "Setting", "SettingFile", "Trial"]
+__all__ = ["Scenario", "ScenarioFile", "Setting", "SettingFile", "Trial", "noise_of"]
 
 _Seed = Annotated[int, Meta(ge=0, lt=1 << 53)]
 
@@ -123,7 +123,7 @@ class Scenario:
             metric=self.attack.metric,
             threat=self.file.threat,
             protocol=setting.plan.aggregation.protocol,
-            noise=_noise_of(setting.plan),
+            noise=noise_of(setting.plan),
             plan_hash=setting.plan.digest().hex(),
             options=dict(setting.options),
             measured=tuple(each for each in found if isinstance(each, Measured)),
@@ -140,7 +140,8 @@ def _check_options(options: Mapping[str, float], attack: Attack, path: str) -> N
             raise ConfigurationError(f"{path}.{name} is not an option{hint}")
 
 
-def _noise_of(plan: Plan) -> str:
+def noise_of(plan: Plan) -> str:
+    """Who adds it, and with which multiplier; `none` where nobody does."""
     rules = plan.noise
     if rules.trust is Trust.NONE:
         return "none"

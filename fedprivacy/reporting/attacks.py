@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fedprivacy.accounting import downwards, upwards
+from fedprivacy.attacks.own_run import OWN
 from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult
 from fedprivacy.attacks.scenario import Trial
@@ -25,6 +26,7 @@ __all__ = [
     "audit_report",
     "audit_told",
     "audit_verdict",
+    "result_line",
     "span",
     "trial_line",
 ]
@@ -51,7 +53,7 @@ def attack_list(attacks: Iterable[Attack]) -> Iterator[RenderableType]:
 def about(name: str) -> str:
     """What an attack finds, by its name; of another version's, nothing."""
     attack = ATTACKS.get(name)
-    return attack.about if attack else "not known to this version"
+    return attack.about if attack else OWN.get(name, "not known to this version")
 
 
 def trial_line(trial: Trial) -> str:
@@ -60,6 +62,16 @@ def trial_line(trial: Trial) -> str:
     if isinstance(trial.found, Stopped):
         return f"{where}: stopped by a client's check ({trial.found.reason})"
     return f"{where}: target {trial.found.target:.3f}, control {trial.found.control:.3f}"
+
+
+def result_line(result: AttackResult) -> str:
+    """One result in a line, for those who watch."""
+    found = ", ".join(
+        f"{measured.target:.2f}, control {measured.control:.2f}"
+        + (f", at most {measured.bound:.2f}" if measured.bound is not None else "")
+        for measured in result.measured
+    )
+    return f"{about(result.attack)}: {found} ({result.metric})"
 
 
 def attack_report(finds: str, results: Sequence[AttackResult]) -> Iterator[RenderableType]:
