@@ -38,6 +38,7 @@ _ALL = (
         inversion.inverting,
         {"steps": 300, "restarts": 1, "variation": 1e-3},
         extra="torch",
+        takes_model=True,
     ),
     Attack(
         "robbing-the-fed",
@@ -110,6 +111,7 @@ _ALL = (
         ThreatModel(position=Position.READER, knows=(Auxiliary.CANDIDATES,)),
         members.loss,
         _TRAINING,
+        averages=True,
     ),
     Attack(
         "lira",
@@ -118,6 +120,8 @@ _ALL = (
         _READER,
         members.lira,
         {**_TRAINING, "shadows": 16},
+        takes_model=True,
+        averages=True,
     ),
     Attack(
         "audit",

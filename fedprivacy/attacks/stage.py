@@ -12,6 +12,7 @@ from fedprivacy.attacks.drawing import Draw
 from fedprivacy.attacks.federation import Attempt, Federation
 from fedprivacy.attacks.result import Measured, Picture
 from fedprivacy.attacks.threats import ThreatModel
+from fedprivacy.attacks.worlds import OwnWorld
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import InsecureTestRng, Rng
 from fedprivacy.rounds import Plan
@@ -36,6 +37,8 @@ class Stage:
     clients: int
     seed: int
     options: Mapping[str, float] = field(default_factory=dict)
+    world: OwnWorld | None = None
+    """A user's own model and data, in place of what ships."""
 
     @property
     def rng(self) -> Rng:
@@ -91,6 +94,10 @@ class Attack:
     """With their defaults."""
     extra: str = ""
     """Of the package, that it needs besides `demo`."""
+    takes_model: bool = False
+    """Whether a user's own torch module can be attacked with it."""
+    averages: bool = False
+    """Whether clients send how far they trained: an update of a client, and of no smaller unit."""
 
 
 def broadcast_of(weights: Floats) -> bytes:

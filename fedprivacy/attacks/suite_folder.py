@@ -139,5 +139,6 @@ def _key(scenario: Scenario, setting: Setting, seed: int) -> str:
         setting.plan.digest().hex(),
         repr(sorted(setting.options.items())),
         str(seed),
+        scenario.world.digest if scenario.world else "",
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
