@@ -18,12 +18,13 @@ from fedprivacy.errors import ConfigurationError, MissingExtra
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Search", "module_gradient"]
+__all__ = ["Search", "module_gradient", "parameters_of", "torch_of"]
 
 Floats = NDArray[np.float64]
 
 
-def _torch() -> Any:
+def torch_of() -> Any:
+    """The library; raises `MissingExtra` without it."""
     try:
         import torch
     except ImportError:
@@ -35,8 +36,8 @@ def module_gradient(
     model: nn.Module, inputs: Floats, labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The mean cross entropy's gradient, `(length,)`, parameters in the model's own order."""
-    torch = _torch()
-    parameters = _parameters(model)
+    torch = torch_of()
+    parameters = parameters_of(model)
     loss = torch.nn.functional.cross_entropy(
         model(torch.tensor(inputs, dtype=parameters[0].dtype)), torch.tensor(labels)
     )
@@ -47,7 +48,8 @@ def module_gradient(
     return found
 
 
-def _parameters(model: nn.Module) -> list[Any]:
+def parameters_of(model: nn.Module) -> list[Any]:
+    """Those that are trained, in the model's own order; raises `ConfigurationError` for none."""
     found = [p for p in model.parameters() if p.requires_grad]
     if not found:
         raise ConfigurationError("model has no parameter that is trained: nothing leaks from it")
@@ -87,8 +89,8 @@ class Search:
         Where `shape` ends in height and width, smooth inputs are preferred. A gradient of zeros
         gives what the search began with.
         """
-        torch = _torch()
-        parameters = _parameters(model)
+        torch = torch_of()
+        parameters = parameters_of(model)
         length = sum(p.numel() for p in parameters)
         if gradient.shape != (length,):
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The trial of the attack that searches for an input with a given gradient (extra `torch`)."""
+"""Trials of the attacks that search for an input with a given gradient (extra `torch`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedprivacy.attacks.data import CLASSES, SIDE, Digits, digits
 from fedprivacy.attacks.drawing import Draw
 from fedprivacy.attacks.federation import Losing
+from fedprivacy.attacks.inversion.deep_leakage import DeepLeakage
 from fedprivacy.attacks.inversion.images import psnr, side_by_side, ssim
 from fedprivacy.attacks.inversion.search import Search, module_gradient
 from fedprivacy.attacks.result import Measured, Picture
@@ -20,7 +21,7 @@ from fedprivacy.attacks.stage import Stage, Stopped, stopped
 from fedprivacy.attacks.trials.gradients import seen_of
 from fedprivacy.errors import ConfigurationError, MissingExtra
 
-__all__ = ["inverting"]
+__all__ = ["deep_leakage", "inverting"]
 
 Floats = NDArray[np.float64]
 _HIDDEN = 64
@@ -81,6 +82,18 @@ def inverting(stage: Stage) -> Measured | Stopped:
         label, shape = subject.data.labels[:1], subject.data.images.shape[1:]
         found: Floats = within.invert(subject.module, seen, label, shape, stage.draw("start"))[0]
         return found
+
+    return _by_search(stage, invert)
+
+
+def deep_leakage(stage: Stage) -> Measured | Stopped:
+    """The same, and nothing known of the target's label."""
+    search = DeepLeakage(stage.whole("steps"), stage.whole("restarts"), stage.plan.update.clip)
+
+    def invert(subject: _Subject, seen: Floats) -> Floats:
+        within = dataclasses.replace(search, span=subject.span)
+        shape = subject.data.images.shape[1:]
+        return within.invert(subject.module, seen, shape, stage.draw("start"))[0]
 
     return _by_search(stage, invert)
 
