@@ -8,6 +8,7 @@ L Q = E.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,25 +58,51 @@ class Spear:
         left, spread = left[:, :batch], sizes[:batch, None] * right[:batch]
         # Rows of units that are off for everybody hold nothing to choose from.
         alive = np.flatnonzero(np.linalg.norm(left, axis=1) > _ALIVE * np.abs(left).max())
+
+        def measure(directions: list[Floats]) -> tuple[Floats, Floats]:
+            """The inputs, `(batch, inputs)`, and the share of units that agree with each."""
+            columns = np.array(directions).T
+            # The bias' gradient is the sum of all errors: it says how long each direction is.
+            scaled = columns * np.linalg.lstsq(columns, left.T @ layers.hidden_bias, rcond=None)[0]
+            errors = np.abs(left @ scaled)
+            inputs = np.linalg.pinv(scaled) @ spread
+            on = inputs @ model.hidden.T + model.hidden_bias > 0
+            return inputs, (on == (errors >= self.tolerance * errors.max(axis=0)).T).mean(axis=1)
+
         pool: list[tuple[int, Floats]] = []
         best, most = np.zeros((0, shape.inputs)), 0.0
         for _ in range(0, self.tries, _CHUNK):
             pool = self._sparsest(pool, left, alive, batch, draw)
             directions = _independent(pool, batch)
             if len(directions) == batch:
-                # The bias' gradient is the sum of all errors: it says how long each direction is.
-                columns = np.array(directions).T
-                scales = np.linalg.solve(columns, left.T @ layers.hidden_bias)
-                errors = left @ columns * scales
-                inputs = np.linalg.pinv(columns * scales) @ spread
-                on = inputs @ model.hidden.T + model.hidden_bias > 0
-                shown = np.abs(errors.T) >= self.tolerance * np.abs(errors).max(axis=0)[:, None]
-                agreed = float((on == shown).mean(axis=1).min())
+                candidates = [vector for _, vector in pool]
+                inputs, agreed = self._settled(directions, candidates, measure)
                 if agreed > most:
                     best, most = inputs, agreed
             if most > _BELIEVED:
                 break
         return best
+
+    def _settled(
+        self,
+        directions: list[Floats],
+        candidates: list[Floats],
+        measure: Callable[[list[Floats]], tuple[Floats, Floats]],
+    ) -> tuple[Floats, float]:
+        """The inputs once no candidate in any place makes them agree better, and their least share.
+
+        The sparsest directions may be sums of two: examples that are alike switch the same units.
+        """
+        inputs, agreed = measure(directions)
+        for place in np.argsort(agreed):
+            if agreed.min() > _BELIEVED:
+                break
+            for candidate in candidates:
+                swapped = [*directions[:place], candidate, *directions[place + 1 :]]
+                other, share = measure(swapped)
+                if share.sum() > agreed.sum() + 1e-9:
+                    directions, inputs, agreed = swapped, other, share
+        return inputs, float(agreed.min())
 
     def _sparsest(
         self,
