@@ -229,6 +229,15 @@ def test_a_picture_is_its_pixels(planes):
         Picture.of("p", np.zeros((2, 4, 4)))
 
 
+def test_the_officers_guide_names_what_is_on_the_page(html, project):
+    guide = (project / "docs/for-dpo.md").read_text("utf-8")
+    titles = re.findall(r"<h2>(.*?)</h2>", html)
+    for title in titles:
+        assert title in guide
+    for said in ("epsilon that is left", "Accounted by", "add-or-remove-one", "does not hold"):
+        assert said in guide
+
+
 LAYOUT = """<script>
 const charts = [...document.querySelectorAll("svg.chart")].map(svg => ({
   section: svg.closest("section").id,
