@@ -25,13 +25,12 @@ def test_a_vector_out_of_range_is_summed_as_it_is(project, name):
     assert sums[1] - sums[0] == pytest.approx(8 * update, abs=1e-4)
 
 
-def test_within_its_clip_a_liar_does_little_and_out_of_range_all(project):
+@pytest.mark.parametrize(
+    "setting", [pytest.param(0, marks=pytest.mark.nightly), 1], ids=["within the clip", "beyond"]
+)
+def test_within_its_clip_a_liar_does_little_and_out_of_range_all(project, setting):
     scenario = Scenario.from_toml(project / "attacks/backdoor/scenario.toml")
-    for setting in scenario.settings[:2]:
-        found = scenario.trial(setting, 1).found
-        if setting.name == "within-the-clip":
-            assert found.target < 0.3
-        else:
-            assert found.target > 0.8
-        assert found.control < 0.1
-        assert found.details["accuracy_control"] > 0.7
+    found = scenario.trial(scenario.settings[setting], 1).found
+    assert (found.target > 0.8) if setting else (found.target < 0.3)
+    assert found.control < 0.1
+    assert found.details["accuracy_control"] > 0.7

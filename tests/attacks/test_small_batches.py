@@ -64,11 +64,15 @@ def test_nothing_to_choose_from_gives_nothing(world):
             searched(np.zeros(SHAPE.length), weights, batch)
 
 
+def test_a_search_without_steps_is_refused():
+    with pytest.raises(ConfigurationError, match="at least one of each"):
+        DeepLeakage(steps=0)
+
+
+@pytest.mark.nightly
 def test_deep_leakage_finds_the_image_without_its_label(project):
     pytest.importorskip("torch")
     scenario = Scenario.from_toml(project / "attacks/deep-leakage/scenario.toml")
     found = scenario.trial(scenario.settings[0], 1).found
     assert found.target > 20
     assert found.control < 13
-    with pytest.raises(ConfigurationError, match="at least one of each"):
-        DeepLeakage(steps=0)
