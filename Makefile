@@ -5,7 +5,7 @@ EVERY_CORE := -n auto --dist loadfile -p no:benchmark
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: .venv demo flower-demo test nightly bench lint schema readme clean
+.PHONY: .venv demo flower-demo tls-demo test nightly bench lint schema readme clean
 
 .venv: $(STAMP)
 
@@ -20,6 +20,11 @@ demo: $(STAMP)
 # A SuperLink and five SuperNodes as processes on this machine, one of them killed in mid-round.
 flower-demo: $(STAMP)
 	@$(BIN)/python examples/flower/deploy.py
+
+# A server and eight hospitals as processes on this machine, over mutual TLS, one of them killed in
+# mid-round and a ninth turned away.
+tls-demo: $(STAMP)
+	@$(BIN)/python examples/tls-hospitals/deploy.py
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(EVERY_CORE)

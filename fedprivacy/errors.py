@@ -27,7 +27,8 @@ class Reason(enum.Enum):
 
     Codes are never reused, and each has one meaning; 81 was one that nobody raised. 1-19 speak of
     bytes, 20-39 of the plan and the directory, 40-59 of keys and shares, 60-79 of survivors,
-    unmasking and what a client's store remembers, 80-99 of how a round ended.
+    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of
+    the channel.
     """
 
     MALFORMED = 1
@@ -160,6 +161,43 @@ class Reason(enum.Enum):
     """More of a committee's answers are wrong than can be told from the right ones."""
     NOISE_RANGE = 85
     """The recovered key leaves more noise on the sum than honest clients put there."""
+
+    CHANNEL_AUTHORITY = 100
+    """The peer's certificate is not of the authority that this side trusts."""
+    CHANNEL_EXPIRED = 101
+    """The certificate's time is over."""
+    CHANNEL_NOT_YET_VALID = 102
+    """The certificate's time has not begun."""
+    CHANNEL_REVOKED = 103
+    """The certificate is on the authority's list of those that are revoked."""
+    CHANNEL_NAME = 104
+    """The certificate is for another host, or names no client."""
+    CHANNEL_ANONYMOUS = 105
+    """The peer shows no certificate."""
+    CHANNEL_TLS_VERSION = 106
+    """The peer does not speak TLS 1.3."""
+    CHANNEL_PLAINTEXT = 107
+    """The peer does not speak TLS at all."""
+    CHANNEL_IDENTITY = 108
+    """Whom the certificate names is not enrolled, or with another key."""
+    CHANNEL_VERSION = 109
+    """The peer speaks another version of the channel's protocol."""
+    CHANNEL_RATE = 110
+    """The peer connects or sends more often than is allowed."""
+    CHANNEL_BUSY = 111
+    """Another connection of the same identity is open."""
+    CHANNEL_SILENT = 112
+    """The peer said nothing, or less than a whole frame, for too long."""
+    CHANNEL_CUT = 113
+    """The connection ended without a word."""
+    CHANNEL_CLOSING = 114
+    """The peer is about to end and takes nothing new."""
+    CHANNEL_CERTIFICATE = 115
+    """The certificate was refused, and the peer does not say why."""
+    CHANNEL_REVOCATION_LIST = 116
+    """The authority's list of revoked certificates is missing or out of date."""
+    CHANNEL_DAMAGED = 117
+    """TLS found that bytes were changed on the way."""
 
 
 class FedPrivacyError(Exception):

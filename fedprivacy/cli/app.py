@@ -13,12 +13,14 @@ from fedprivacy.cli import (
     clients,
     directories,
     flower,
+    join,
     keys,
     ledgers,
     plans,
     records,
     reports,
     runs,
+    serve,
 )
 from fedprivacy.cli.help import command, group
 
@@ -61,6 +63,8 @@ def before(
 command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
 command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
 command(app, "plan", *plans.EXAMPLES)(plans.plan)
+command(app, "serve", *serve.EXAMPLES)(serve.serve)
+command(app, "join", *join.EXAMPLES)(join.join)
 ledgers.register(budgets.app)
 app.add_typer(attacks.app, name="attack")
 command(budgets.app, "receipts", *clients.RECEIPTS_EXAMPLES)(clients.receipts)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedprivacy.simulation.run import Simulation
     from fedprivacy.wire import Transcript
 
-__all__ = ["DEMO_EXAMPLES", "RUN_EXAMPLES", "demo", "run"]
+__all__ = ["DEMO_EXAMPLES", "RUN_EXAMPLES", "demo", "expect_a_sum", "run"]
 
 RUN_EXAMPLES = (
     "fedprivacy run examples/hospitals/job.toml",
@@ -94,7 +94,7 @@ def run(
     accompanying().print(f"the record is in {folder}", soft_wrap=True)
     if attack:
         _report(folder)
-    _expect_a_sum(record)
+    expect_a_sum(record)
 
 
 def demo(
@@ -180,7 +180,8 @@ def _report(folder: Path) -> None:
         accompanying().print(f"the report is {page}", soft_wrap=True)
 
 
-def _expect_a_sum(record: RunRecord) -> None:
+def expect_a_sum(record: RunRecord) -> None:
+    """Raise why no round of a run ended with one."""
     if any(r.outcome == "sum" for r in record.rounds):
         return
     if record.rounds[-1].refusal:

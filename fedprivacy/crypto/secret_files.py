@@ -1,4 +1,4 @@
-"""New files that only their owner can read."""
+"""Files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 
 from fedprivacy.errors import ConfigurationError
 
-__all__ = ["OWNER_ONLY", "write_secret"]
+__all__ = ["OWNER_ONLY", "check_private", "write_secret"]
 
 OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
@@ -30,3 +30,15 @@ def write_secret(path: str | os.PathLike[str], secret: bytes) -> None:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{os.fspath(path)}: {error.strerror}") from None
+
+
+def check_private(path: str | os.PathLike[str]) -> None:
+    """Raise `ConfigurationError` where the file of a key cannot be read, or others may read it."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - a path of any kind
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {error.strerror}") from None
+    if mode & ~OWNER_ONLY:
+        raise ConfigurationError(f"{name} has mode {mode:04o}: run chmod 600 on it")

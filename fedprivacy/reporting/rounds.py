@@ -88,7 +88,8 @@ def _row(r: RoundRecord, *, shows_clip: bool) -> list[str]:
     if r.budget:
         row.append(upwards(r.budget.epsilon, 3))
     if r.simulation_only:
-        difference = small(r.simulation_only.largest_difference) if summed else "-"
+        found = r.simulation_only.largest_difference
+        difference = small(found) if summed and found is not None else "-"
         row += [percent(r.simulation_only.accuracy), difference]
     return row
 

@@ -42,7 +42,8 @@ def _parts(record: RunRecord) -> Iterator[Iterable[RenderableType]]:
     yield costs(record)
     if known:
         yield accuracy(record, known)
-        yield exactness(known)
+        if known.largest_difference is not None:
+            yield exactness(known.largest_difference, known.quantisation_bound)
     yield promises(record.guarantee, _of_which_cohort(record))
 
 

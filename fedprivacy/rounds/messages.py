@@ -21,6 +21,7 @@ __all__ = [
     "Invitation",
     "Refusal",
     "Settled",
+    "begins_attempt",
     "reason_of",
 ]
 
@@ -73,6 +74,15 @@ class Refusal(Message, frozen=True, tag="refusal"):
 
     round_id: Digest
     reason: Annotated[int, Meta(ge=1, le=255)]
+
+
+_INVITED = b"\xaainvitation"
+"""The tag as MessagePack has it, after the array's head."""
+
+
+def begins_attempt(message: bytes) -> bool:
+    """Whether a message says that it is an invitation; nothing else about it is checked."""
+    return message[1:].startswith(_INVITED)
 
 
 def reason_of(refusal: Refusal) -> Reason:

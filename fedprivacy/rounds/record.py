@@ -89,8 +89,9 @@ class SimulatedRound(_Part, frozen=True, kw_only=True):
     """On held-out data, after this round's step; a share."""
     accuracy_unprotected: float
     """The same, had every update been summed as it is, in float64."""
-    largest_difference: float
-    """Between the decoded secure sum and the float64 sum of the same clipped updates."""
+    largest_difference: float | None
+    """Between the decoded secure sum and the float64 sum of the same clipped updates; none where
+    nobody here knows the noise that is in the sum."""
     quantisation_bound: float
     """What the difference stays below, as derived from the pipeline."""
     training_seconds: _Seconds
@@ -184,7 +185,7 @@ class SimulatedRun(_Part, frozen=True, kw_only=True):
     """What always naming the commoner class scores on them; a share."""
     accuracy: float
     accuracy_unprotected: float
-    largest_difference: float
+    largest_difference: float | None
     quantisation_bound: float
     """The bound of the round in which the difference came closest to it."""
 

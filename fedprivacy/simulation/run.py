@@ -289,7 +289,9 @@ class Simulation:
         simulated = [r.simulation_only for r in rounds if r.outcome == "sum" and r.simulation_only]
         protected, unprotected = self.training.accuracies()
         closest = max(
-            simulated, key=lambda s: s.largest_difference / s.quantisation_bound, default=None
+            simulated,
+            key=lambda s: (s.largest_difference or 0.0) / s.quantisation_bound,
+            default=None,
         )
         record = RunRecord(
             fedprivacy=version("fedprivacy"),

@@ -39,7 +39,12 @@ def test_the_commands_are_the_published_ones():
         "budget statement",
         "budget verify",
         "certs",
+        "certs issue",
         "certs new",
+        "certs request",
+        "certs revoke",
+        "certs rotate",
+        "certs show",
         "demo",
         "directory",
         "directory show",
@@ -48,6 +53,7 @@ def test_the_commands_are_the_published_ones():
         "flower doctor",
         "flower init",
         "flower keys",
+        "join",
         "keys",
         "keys authority",
         "keys enroll",
@@ -59,6 +65,7 @@ def test_the_commands_are_the_published_ones():
         "record show",
         "report",
         "run",
+        "serve",
     ]
 
 
