@@ -27,7 +27,8 @@ class Reason(enum.Enum):
 
     Codes are never reused, and each has one meaning; 81 was one that nobody raised. 1-19 speak of
     bytes, 20-39 of the plan and the directory, 40-59 of keys and shares, 60-79 of survivors,
-    unmasking and what a client's store remembers, 80-99 of how a round ended.
+    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of a
+    committee.
     """
 
     MALFORMED = 1
@@ -160,6 +161,11 @@ class Reason(enum.Enum):
     """More of a committee's answers are wrong than can be told from the right ones."""
     NOISE_RANGE = 85
     """The recovered key leaves more noise on the sum than honest clients put there."""
+
+    POLICY_COMMITTEE = 100
+    """The committee is smaller, opens more easily or has other members than the policy demands."""
+    COMMITTEE = 101
+    """The server is itself enrolled: it could be of the committee that is to hold it in check."""
 
 
 class FedPrivacyError(Exception):
