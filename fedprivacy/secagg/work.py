@@ -43,10 +43,10 @@ class Work:
     """Opened and added up, the agreement apart."""
     keys_recovered: int = 0
     """Sums of lattice keys, from the answers of a committee."""
-    values_encrypted: int = 0
-    """Joined, encrypted, packed and digested."""
+    coefficients_encrypted: int = 0
+    """Of ciphertexts: encrypted, packed and digested."""
     coefficients_folded: int = 0
-    """Of ciphertexts: parsed, digested and added."""
-    values_decrypted: int = 0
+    """Parsed, digested and added."""
+    coefficients_decrypted: int = 0
     values_released: int = 0
     """Unpacked and decoded."""
