@@ -4,8 +4,8 @@
 
 A vector is a script: what each recorded party is given, in order, and what it answers. A positive
 records everyone, and so does a lie to the server. Other negatives record the one party that is lied
-to; those who lie for it run unrecorded beside it. A long message that an earlier operation of the same vector has
-sent stands by its hash. The scenarios stand in scenarios.py.
+to; those who lie for it run unrecorded beside it. A long message that an earlier operation of the
+same vector has sent stands by its hash. The scenarios stand in scenarios.py.
 """
 
 import importlib.util
