@@ -110,20 +110,11 @@ def another_committee_at_the_second_attempt(honest):
 
 @lie(Reason.SURVIVORS_FEW)
 def a_set_below_the_floor_that_clients_sealed(honest):
-    """Three survivors, as the plan and the member ask, where the clients have asked for five."""
+    """Two survivors, where the plan and every client's share ask for three."""
     with house(NAMED) as consortium:
-        of_members = make_policy(protocol="oneshot", floor=3)
-        consortium.policy = make_policy(protocol="oneshot", floor=5)
         if honest:
             return came(consortium, consortium.drive().run())
-        clients = {name: consortium.client(name) for name in consortium.names}
-        consortium.policy = of_members
-        consortium.drive = _with(consortium.drive, clients)
-        return changed_for(consortium, "m-two", SurvivorSet, lambda s: SurvivorSet(s.survivors[:3]))
-
-
-def _with(drive, clients):
-    return lambda **hooks: drive(clients=clients, **hooks)
+        return changed_for(consortium, "m-two", SurvivorSet, lambda s: SurvivorSet(s.survivors[:2]))
 
 
 @lie(Reason.CONSISTENCY_QUORUM)
