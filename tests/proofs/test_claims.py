@@ -40,7 +40,6 @@ CLIENT_SIDE = [
     "secagg/oneshot/client.py",
     "secagg/oneshot/keys.py",
     "secagg/oneshot/member.py",
-    "secagg/oneshot/shares.py",
     "wire/messages.py",
 ]
 """Where what a client does with a server's words can raise."""

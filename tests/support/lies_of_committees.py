@@ -11,7 +11,7 @@ from fedprivacy.rounds import MemberEnvelope, Summons
 from fedprivacy.rounds.policy import CommitteeFloor
 from fedprivacy.secagg import SERVER, Cohort
 from fedprivacy.secagg.masking.messages import SurvivorSet, UnmaskRequest
-from fedprivacy.secagg.oneshot.messages import KeyShare
+from fedprivacy.secagg.oneshot.messages import InputsClosed, KeyShare
 from fedprivacy.transport import Delivery
 from fedprivacy.wire import decode, encode
 from lie_registry import lie
@@ -139,6 +139,17 @@ def an_input_that_no_client_signed(honest):
             return msgspec.structs.replace(share, signature=bytes(64))
 
         return changed_for(consortium, "m-two", KeyShare, made_up)
+
+
+@lie(Reason.SHARE_MISSING)
+def inputs_closed_without_one_of_them(honest):
+    """Of a client whose share it holds, a member is told that its input never came."""
+    with house(NAMED) as consortium:
+        if honest:
+            return came(consortium, consortium.drive().run())
+        return changed_for(
+            consortium, "m-two", InputsClosed, lambda closed: InputsClosed(closed.clients[1:])
+        )
 
 
 @lie(Reason.COHORT_PROOF)
