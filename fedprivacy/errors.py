@@ -27,8 +27,8 @@ class Reason(enum.Enum):
 
     Codes are never reused, and each has one meaning; 81 was one that nobody raised. 1-19 speak of
     bytes, 20-39 of the plan and the directory, 40-59 of keys and shares, 60-79 of survivors,
-    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of
-    the channel.
+    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of the
+    channel, 120-129 of a committee.
     """
 
     MALFORMED = 1
@@ -198,6 +198,11 @@ class Reason(enum.Enum):
     """The authority's list of revoked certificates is missing or out of date."""
     CHANNEL_DAMAGED = 117
     """TLS found that bytes were changed on the way."""
+
+    POLICY_COMMITTEE = 120
+    """The committee is smaller, opens more easily or has other members than the policy demands."""
+    COMMITTEE = 121
+    """The server is itself enrolled: it could be of the committee that is to hold it in check."""
 
 
 class FedPrivacyError(Exception):

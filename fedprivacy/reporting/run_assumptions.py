@@ -56,9 +56,13 @@ def _of_noise(record: RunRecord) -> Iterator[Assumption]:
     yield Assumption(Holding.of(checked=noised), "the plan adds noise")
     simulated = [r.simulation_only for r in record.rounds if r.simulation_only]
     drawn = [s.noise for s in simulated if s.noise]
-    summed = [s for s in simulated if s.quantisation_bound]
+    summed = [
+        (s.largest_difference, s.quantisation_bound)
+        for s in simulated
+        if s.largest_difference is not None and s.quantisation_bound
+    ]
     if summed:
-        within = all(s.largest_difference <= s.quantisation_bound for s in summed)
+        within = all(difference <= bound for difference, bound in summed)
         yield Assumption(
             Holding.of(checked=within),
             "every sum is that of the updates, but for rounding and the noise that was drawn",

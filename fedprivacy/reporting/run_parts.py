@@ -85,13 +85,15 @@ def _accuracy(record: RunRecord) -> Iterator[Block]:
         "accuracy", lines, across="round", up="share named rightly", level=level, low=None
     )
     held_out = counted(known.held_out, record.plan.dataset.unit)
+    found = known.largest_difference
+    difference = "unknown" if found is None else small(found)
     yield Chart(chart, f"On {held_out} that no client trained on, after each round.")
     yield Told(
         [
             ("this run", percent(known.accuracy)),
             ("the same run, unprotected", percent(known.accuracy_unprotected)),
             ("always naming the commoner class", percent(known.majority)),
-            ("largest difference of a sum from float64", small(known.largest_difference)),
+            ("largest difference of a sum from float64", difference),
             ("that round's bound, from rounding alone", small(known.quantisation_bound)),
         ],
         counted=True,

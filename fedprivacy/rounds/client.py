@@ -19,6 +19,12 @@ from fedprivacy.errors import (
 )
 from fedprivacy.ledger import Charge, ClientStore, Once, SignedHead
 from fedprivacy.randomness import Rng
+from fedprivacy.rounds.admission import (
+    check_directory,
+    check_ledger,
+    check_place,
+    check_server_apart,
+)
 from fedprivacy.rounds.client_state import ClientState
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
@@ -206,11 +212,13 @@ class RoundClient:
         # What the bytes show by themselves comes first, the client's own floors and rounds last:
         # docs/decisions/0002-order-of-checks.md.
         plan.check()
-        self._check_place(invitation)
+        place = invitation.membership
+        check_place(place, plan.cohort_root, plan.cohort_size, self._identity, "cohort")
         if broadcast_digest(invitation.broadcast) != plan.broadcast:
             raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
-        head = self._check_ledger(plan, invitation.ledger)
-        directory = self._check_directory(plan, invitation.directory)
+        head = check_ledger(plan, invitation.ledger)
+        directory = check_directory(plan, invitation.directory, self._identity, self._store)
+        check_server_apart(plan, directory, head)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
         check_claim(plan.plan, self._policy, cohort=plan.cohort_size, length=plan.length)
         charge = self._charge(plan)
@@ -229,59 +237,20 @@ class RoundClient:
         protocol = PROTOCOLS[plan.plan.aggregation.protocol]
         self._party = protocol.client(
             plan.sum_plan(),
-            invitation.membership,
+            place,
             identity=self._identity,
             directory=directory,
             floor=self._policy.floor,
             rand=self._rng.child("round-secrets").bytes(protocol.rand_bytes),
         )
         self._plan, self._broadcast = plan, invitation.broadcast
-        self._membership, self._directory = invitation.membership, directory
+        self._membership, self._directory = place, directory
         yield from self._carry_out(self._party.start())
 
     def _charge(self, plan: RoundPlan) -> Charge | None:
         """What the round costs this client, by its policy as it is now."""
         size, length = plan.cohort_size, plan.length
         return client_charge(plan.plan, self._policy, cohort=size, length=length, clip=plan.clip)
-
-    def _check_place(self, invitation: Invitation) -> None:
-        plan, place = invitation.round_plan, invitation.membership
-        if place.client_id != self._identity.client_id:
-            detail = f"the invitation is for {place.client_id}"
-            raise PeerError(Reason.COHORT_PROOF, detail)
-        if not place.proves(plan.cohort_root, plan.cohort_size):
-            raise PeerError(Reason.COHORT_PROOF, "this client is not in the committed cohort")
-
-    def _check_directory(self, plan: RoundPlan, data: bytes) -> Directory | None:
-        """The directory that the plan names, signed by the pinned authority and not outdated."""
-        if plan.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS:
-            if data or (plan.directory, plan.directory_epoch) != (_UNKNOWN, 0):
-                raise PeerError(Reason.PLAN, "a directory where identities play no part")
-            return None
-        authority = self._store.authority()
-        if authority is None:
-            raise ConfigurationError("no authority is pinned: run `fedprivacy pin`")
-        directory = Directory.decode(data)
-        directory.verify(authority)
-        if (directory.digest(), directory.epoch) != (plan.directory, plan.directory_epoch):
-            detail = "the directory is not the one that the plan names"
-            raise PeerError(Reason.DIRECTORY_MISMATCH, detail)
-        self._store.observe_directory(directory.epoch, directory.digest())
-        if directory.key_of(self._identity.client_id) != self._identity.key.public:
-            detail = "this client is not enrolled with its own key"
-            raise PeerError(Reason.NOT_ENROLLED, detail)
-        return directory
-
-    def _check_ledger(self, plan: RoundPlan, data: bytes) -> SignedHead | None:
-        """The head that the plan names, signed: kept, it is held against what comes later."""
-        if plan.ledger_head == _UNKNOWN:
-            if data:
-                raise PeerError(Reason.PLAN, "a ledger's head where the plan names none")
-            return None
-        head = SignedHead.decode(data)
-        if head.head != plan.ledger_head or not head.is_signed_by(head.operator):
-            raise PeerError(Reason.PLAN, "the ledger's head is not the one that the plan names")
-        return head
 
     # ------------------------------------------------------------------ later messages
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.privacy import PrivacyClaim
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
-from fedprivacy.rounds.rules import AggregationRules, Trust
+from fedprivacy.rounds.rules import AggregationRules, CommitteeRules, Trust
 from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
 from fedprivacy.secagg.parameters import SECURITY_BITS
 
@@ -47,6 +47,8 @@ class Guarantee:
     """Zero: everyone is everyone's neighbour."""
     losses: int
     """Clients that may be lost at any moment."""
+    committee: CommitteeRules
+    """Who opens the sums; `threshold` is then how many of its members it takes."""
     attempts: int
     honest_in_sum: int
     unit: str
@@ -68,7 +70,9 @@ class Guarantee:
         protects = rules.protocol != Plain.name and not quorum_fault(
             rules, cohort, quorum.threshold, quorum.degree
         )
-        losses = cohort - max(quorum.threshold, rules.min_clients)
+        committee = rules.committee
+        needed = 0 if committee.count else quorum.threshold
+        losses = cohort - max(needed, rules.min_clients)
         return cls(
             protocol=rules.protocol,
             claim=PROTOCOLS[rules.protocol].claim,
@@ -78,6 +82,7 @@ class Guarantee:
             threshold=quorum.threshold,
             degree=quorum.degree,
             losses=expected_losses(rules, cohort) if quorum.degree else max(losses, 0),
+            committee=committee,
             attempts=rules.attempts,
             honest_in_sum=quorum.honest_in_sum if protects else 0,
             unit=plan.dataset.unit,
@@ -94,6 +99,8 @@ class Guarantee:
         if not self.honest_in_sum:
             return ()
         lost = f"Up to {self.losses:,} clients may be lost at any moment."
+        if self.committee.count:
+            return (*self._opened_by_committee(), lost)
         if self.adversary is Adversary.SEMI_MALICIOUS:
             return (*self._semi_malicious(), lost)
         hidden = (
@@ -105,6 +112,23 @@ class Guarantee:
         if self.adversary is Adversary.HONEST_BUT_CURIOUS:
             once = "A server that follows the protocol reveals one such sum in a round."
         return hidden, once, lost
+
+    def _opened_by_committee(self) -> tuple[str, ...]:
+        committee = self.committee
+        k, t, c = committee.count, committee.opens_with, committee.corrupt
+        whose = "members drawn from the clients" if not committee.members else "named members"
+        hidden = (
+            f"Against {_SERVER[self.adversary]} in league with up to {self.corrupt:,} of "
+            f"{self.cohort:,} clients and {c} of the committee's {k} members, an honest client's "
+            f"update is seen only inside a sum with at least {self.honest_in_sum:,} honest clients."
+        )
+        opens = (
+            f"Nobody alone can decrypt: it takes {t} of {k} {whose}, who open one sum of keys and "
+            "no key. A client sends one message and is gone."
+        )
+        once = "In one round, across all attempts, at most one sum that holds it is opened."
+        lost = f"Up to {k - t} honest members may be lost at any moment."
+        return hidden, opens, once, lost
 
     def _but_for_chance(self) -> str:
         return f", except with probability at most {self._chance}" if self.degree else ""
@@ -153,6 +177,15 @@ class Guarantee:
             lines.append(
                 "Not against a server that lies from the start: it could draw a graph in which its "
                 "own clients surround a victim, or try again until they do."
+            )
+        if self.committee.count:
+            lines.append(
+                f"Not against {self.committee.opens_with} or more members that are in league: they "
+                "can open every client's update."
+            )
+            lines.append(
+                "It rests on the hardness of ring learning with errors, and on the assumption that "
+                "sums of keys and errors tell no more of one than for Gaussians."
             )
         if self.protocol != Plain.name:
             lines += [

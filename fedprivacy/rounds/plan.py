@@ -29,6 +29,7 @@ from fedprivacy.rounds.rules import (
     CLIENT_UNIT,
     AdaptiveRules,
     AggregationRules,
+    CommitteeRules,
     DatasetRules,
     Mechanism,
     NoiseRules,
@@ -37,7 +38,7 @@ from fedprivacy.rounds.rules import (
     Trust,
     UpdateRules,
 )
-from fedprivacy.secagg import PROTOCOLS, Plain
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Plain
 from fedprivacy.vector import (
     FixedPoint,
     Pipeline,
@@ -249,13 +250,36 @@ def _protocol_fault(rules: AggregationRules) -> str | None:
         return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
     if rules.adversary not in protocol.adversaries:
         able = ", ".join(sorted(a.value for a in protocol.adversaries))
-        others = sorted(p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        able_too = (p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        others = sorted(set(able_too) - set(COMMITTEES))
         return (
             f"plan.aggregation.adversary = {rules.adversary.value} is more than {rules.protocol} "
             f"withstands: choose from {able}, or protocol = {' or '.join(others)}"
         )
     if rules.degree and not protocol.sparse:
         return f"plan.aggregation.degree = {rules.degree} has no use with {rules.protocol}"
+    return _committee_fault(rules)
+
+
+def _committee_fault(rules: AggregationRules) -> str | None:
+    committee, path = rules.committee, "plan.aggregation.committee"
+    if rules.protocol not in COMMITTEES:
+        idle = committee == CommitteeRules()
+        return None if idle else f"{path} has no use with {rules.protocol}: leave it out"
+    if not committee.count:
+        return f"{path} is missing: name its members, or give the size of a sample of the clients"
+    if committee.members and committee.size not in (0, len(committee.members)):
+        return (
+            f"{path}.size = {committee.size} where {len(committee.members)} members are named: "
+            "leave it out"
+        )
+    if len(set(committee.members)) < len(committee.members):
+        return f"{path}.members names somebody twice: list each member once"
+    if rules.threshold:
+        return (
+            f"plan.aggregation.threshold = {rules.threshold} has no use with {rules.protocol}: "
+            "set committee.threshold"
+        )
     return None
 
 
@@ -341,7 +365,9 @@ def _adaptive_fault(plan: Plan) -> str | None:
 
 
 def _auto_fault(rules: AggregationRules) -> str | None:
-    for key, value in (("threshold", rules.threshold), ("degree", rules.degree)):
+    committee = rules.committee.count
+    chosen = {"threshold": rules.threshold, "degree": rules.degree, "committee.size": committee}
+    for key, value in chosen.items():
         if value:
             return (
                 f"plan.aggregation.{key} = {value} has no use with protocol = {AUTO}: leave it "

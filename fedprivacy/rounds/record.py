@@ -15,11 +15,13 @@ from msgspec import Meta
 from fedprivacy.rounds.guarantee import Guarantee
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.privacy import PrivacyClaim
+from fedprivacy.rounds.rules import CommitteeRules
 
 __all__ = [
     "AttemptRecord",
     "AuditRecord",
     "BudgetRecord",
+    "CommitteeRecord",
     "GuaranteeRecord",
     "NoiseRecord",
     "PhaseRecord",
@@ -49,8 +51,11 @@ class PhaseRecord(_Part, frozen=True, kw_only=True):
     bytes_up_most: _Bytes
     """Sent by the client that sent most."""
     bytes_down: _Bytes
+    committee_bytes_up: _Bytes = 0
+    """Sent by all members of the committee, as such."""
+    committee_bytes_down: _Bytes = 0
     lost: tuple[str, ...]
-    """Clients from whom nothing came in time."""
+    """Clients, or members of the committee, from whom nothing came in time."""
 
 
 class AttemptRecord(_Part, frozen=True, kw_only=True):
@@ -128,6 +133,16 @@ class RoundRecord(_Part, frozen=True, kw_only=True):
     simulation_only: SimulatedRound | None = None
 
 
+class CommitteeRecord(_Part, frozen=True, kw_only=True):
+    """Who opens the sums."""
+
+    size: int
+    threshold: int
+    corrupt: int
+    drawn: bool
+    """By the server, from the clients of each round; else the plan names its members."""
+
+
 class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     """The guarantee, as derived."""
 
@@ -141,6 +156,8 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     """Zero: everyone is everyone's neighbour."""
     losses: int
     """Clients that may be lost at any moment."""
+    committee: CommitteeRecord | None = None
+    """None where clients unmask: `threshold` is then theirs."""
     honest_in_sum: int
     unit: str
     noise: str
@@ -161,6 +178,7 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             threshold=guarantee.threshold,
             degree=guarantee.degree,
             losses=guarantee.losses,
+            committee=_committee(guarantee.committee),
             honest_in_sum=guarantee.honest_in_sum,
             unit=guarantee.unit,
             noise=guarantee.noise.value,
@@ -169,6 +187,17 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             holds=guarantee.holds(),
             does_not_hold=guarantee.does_not_hold(),
         )
+
+
+def _committee(rules: CommitteeRules) -> CommitteeRecord | None:
+    if not rules.count:
+        return None
+    return CommitteeRecord(
+        size=rules.count,
+        threshold=rules.opens_with,
+        corrupt=rules.corrupt,
+        drawn=not rules.members,
+    )
 
 
 def _bounded(claim: PrivacyClaim | None) -> float | None:

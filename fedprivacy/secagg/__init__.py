@@ -9,22 +9,26 @@ from fedprivacy.secagg.contract import (
     CommitteeParty,
     CommitteePlan,
     CommitteeProtocol,
+    CommitteeServerParty,
     Done,
     Effect,
     Mark,
     Persist,
     Send,
     SendChunk,
+    SendToMember,
     ServerParty,
     Source,
     SummingProtocol,
     SumPlan,
 )
 from fedprivacy.secagg.masking import SecAgg, SecAggPlus
+from fedprivacy.secagg.oneshot import OneShot
 from fedprivacy.secagg.plain import Plain
 from fedprivacy.secagg.work import Work
 
 __all__ = [
+    "COMMITTEES",
     "PROTOCOLS",
     "SERVER",
     "Aborted",
@@ -34,16 +38,19 @@ __all__ = [
     "CommitteeParty",
     "CommitteePlan",
     "CommitteeProtocol",
+    "CommitteeServerParty",
     "Done",
     "Effect",
     "Mark",
     "Membership",
+    "OneShot",
     "Persist",
     "Plain",
     "SecAgg",
     "SecAggPlus",
     "Send",
     "SendChunk",
+    "SendToMember",
     "ServerParty",
     "Source",
     "SumPlan",
@@ -51,5 +58,8 @@ __all__ = [
     "Work",
 ]
 
+COMMITTEES: dict[str, CommitteeProtocol] = {p.name: p for p in (OneShot(),)}
+"""The protocols that open their sums with a committee."""
 PROTOCOLS: dict[str, SummingProtocol] = {p.name: p for p in (Plain(), SecAgg(), SecAggPlus())}
+PROTOCOLS |= COMMITTEES
 """Every protocol by its name in a plan."""

@@ -17,9 +17,9 @@ from fedprivacy.rounds import ClientPolicy, Plan
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.policy import NoiseFloor
-from fedprivacy.rounds.rules import AUTO, NoiseRules, Trust
+from fedprivacy.rounds.rules import AUTO, CommitteeRules, NoiseRules, Trust
 from fedprivacy.rounds.sampling import smallest_cohort
-from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Adversary, Plain
 from fedprivacy.simulation.dealing import FeatureScale, Population
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import deal_hospitals, hospital_name
@@ -105,8 +105,8 @@ class Job:
         """
         path = Path(path)
         file = load_toml(JobFile, path, "job")
-        _check_drops(file)
         plan = Plan.from_toml(path.parent / file.plan)
+        _check_drops(file, plan)
         settled = settle(plan, smallest_cohort(plan, file.clients))
         policy = ClientPolicy.from_toml(path.parent / file.policy)
         return cls(file, settled.plan, policy, settled.why)
@@ -130,11 +130,25 @@ class Job:
         """The same job with the data dealt anew."""
         return dataclasses.replace(self, file=msgspec.structs.replace(self.file, seed=seed))
 
+    def _committee(self, protocol: str) -> CommitteeRules:
+        """The plan's own, where the protocol has one; else one that is drawn from the clients."""
+        rules = self.plan.aggregation
+        if protocol not in COMMITTEES:
+            return CommitteeRules()
+        fewest = smallest_cohort(self.plan, self.file.clients)
+        drawn = CommitteeRules.drawn(rules.corrupt, fewest)
+        return rules.committee if rules.committee.count else drawn
+
     def _with(self, protocol: str, adversary: Adversary) -> Job:
         replace = msgspec.structs.replace
         # Degree and threshold are those of the plan's own protocol: take the least that are safe.
         rules = replace(
-            self.plan.aggregation, protocol=protocol, adversary=adversary, degree=0, threshold=0
+            self.plan.aggregation,
+            protocol=protocol,
+            adversary=adversary,
+            degree=0,
+            threshold=0,
+            committee=self._committee(protocol),
         )
         plan, policy = replace(self.plan, aggregation=rules), self.policy
         if protocol == Plain.name and plan.noise.trust is Trust.DISTRIBUTED:
@@ -151,9 +165,9 @@ class Job:
         return dataclasses.replace(self, plan=settled.plan, policy=policy, why=settled.why)
 
 
-def _check_drops(file: JobFile) -> None:
+def _check_drops(file: JobFile, plan: Plan) -> None:
     name = file.data.client_name
-    names = {name(i) for i in range(1, file.clients + 1)}
+    names = {name(i) for i in range(1, file.clients + 1)} | {*plan.aggregation.committee.members}
     for i, drop in enumerate(file.faults.drop):
         if drop.client not in names:
             raise ConfigurationError(

@@ -15,13 +15,14 @@ __all__ = ["Members"]
 
 @dataclass(slots=True)
 class Members:
-    """The clients by name, with what is each one's own.
+    """The clients by name, with what is each one's own, and those whom a committee names beside.
 
     A client's store is made when it is first asked for: one that is never drawn has none. It pins
     the authority, lies in `folder`, or in memory without one, and lasts for the run.
     """
 
     identities: dict[str, Identity]
+    clients: tuple[str, ...]
     authority: bytes
     directory: Directory | None
     folder: Path | None
@@ -29,21 +30,31 @@ class Members:
 
     @classmethod
     def enrol(
-        cls, names: Iterable[str], *, with_directory: bool, folder: Path | None, rng: Rng
+        cls,
+        names: Iterable[str],
+        *,
+        committee: Iterable[str] = (),
+        with_directory: bool,
+        folder: Path | None,
+        rng: Rng,
     ) -> Members:
         """Fresh identities and, where they play a part, the directory that an authority signs."""
+        clients = tuple(names)
+        everyone = dict.fromkeys([*clients, *committee])
         authority = SigningKey.from_seed(rng.child("authority").bytes(SEED_BYTES))
-        identities = {name: Identity.new(name, rng=rng.child(f"identity/{name}")) for name in names}
+        identities = {
+            name: Identity.new(name, rng=rng.child(f"identity/{name}")) for name in everyone
+        }
         directory = None
         if with_directory:
             entries = [(name, identity.key.public) for name, identity in identities.items()]
             directory = Directory.sign(1, entries, authority)
-        return cls(identities, authority.public, directory, folder)
+        return cls(identities, clients, authority.public, directory, folder)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everyone's, in the order of enrolment."""
-        return tuple(self.identities)
+        """The clients', in the order of enrolment."""
+        return self.clients
 
     def store(self, name: str) -> ClientStore:
         """The client's own record, the same one in every round."""

@@ -16,7 +16,15 @@ from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.ledger import Reservation
 from fedprivacy.randomness import SEED_BYTES, InsecureTestRng, Rng, SystemRng
-from fedprivacy.rounds import Guarantee, RoundClient, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds import (
+    Guarantee,
+    RoundClient,
+    RoundMember,
+    RoundPlan,
+    RoundRecord,
+    RoundServer,
+    RunRecord,
+)
 from fedprivacy.rounds.books import Books
 from fedprivacy.rounds.record import (
     AttemptRecord,
@@ -27,8 +35,8 @@ from fedprivacy.rounds.record import (
 )
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.rounds.run_folder import RunFolder
-from fedprivacy.rounds.sampling import cohort_fault, drawn, weakest_cohort
-from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn, weakest_cohort
+from fedprivacy.secagg import COMMITTEES, Adversary, Cohort, Mark, Persist
 from fedprivacy.simulation.faults import Dropouts
 from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.members import Members
@@ -104,6 +112,7 @@ class Simulation:
                 self._files.keep("operator.pub", self._books.operator_text)
         self._members = Members.enrol(
             names,
+            committee=plan.aggregation.committee.members,
             with_directory=plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS,
             folder=self.folder if file.stores is Stores.FILES else None,
             rng=self.rng,
@@ -137,10 +146,13 @@ class Simulation:
         if plan.sampling.scheme != "all" and cohort_fault(plan, len(asked)):
             return self._without_sum(number, "aborted", (untried(),))
         cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
+        committee = self._committee(number, cohort)
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         try:
-            for outcome, frozen, witness in self._attempts(number, cohort, out, observer):
+            for outcome, frozen, witness in self._attempts(
+                number, cohort, committee, out, observer
+            ):
                 record = attempt_record(frozen, outcome)
                 attempts.append(record)
                 if outcome.aggregate is not None:
@@ -150,18 +162,42 @@ class Simulation:
             return self._without_sum(number, "refused", tuple(attempts), str(error))
         return self._without_sum(number, "aborted", tuple(attempts))
 
+    def _committee(self, number: int, cohort: Cohort) -> Cohort | None:
+        """Those whom the plan names, or a sample of the cohort: one for all attempts at a round."""
+        rules = self.job.plan.aggregation
+        if rules.protocol not in COMMITTEES:
+            return None
+        rng = self.rng.child(f"committee/{number}")
+        members = rules.committee.members
+        if not members:
+            members = draw_committee(cohort.members, rules.committee.count, rng=rng)
+        return Cohort.of(members, rng=rng.child("salts"))
+
     def _attempts(
-        self, number: int, cohort: Cohort, out: set[str], observer: Observer
+        self,
+        number: int,
+        cohort: Cohort,
+        committee: Cohort | None,
+        out: set[str],
+        observer: Observer,
     ) -> Iterator[tuple[Outcome, RoundPlan, Witness]]:
         """Attempts over one cohort; none after clients were asked for an answer: they give one."""
         for attempt in range(1, self.job.plan.aggregation.attempts + 1):
-            outcome, frozen, witness = self._attempt(number, attempt, cohort, out, observer)
+            outcome, frozen, witness = self._attempt(
+                number, attempt, cohort, committee, out, observer
+            )
             yield outcome, frozen, witness
             if outcome.answers_requested:
                 return
 
     def _attempt(
-        self, number: int, attempt: int, cohort: Cohort, out: set[str], observer: Observer
+        self,
+        number: int,
+        attempt: int,
+        cohort: Cohort,
+        committee: Cohort | None,
+        out: set[str],
+        observer: Observer,
     ) -> tuple[Outcome, RoundPlan, Witness]:
         books, reserved = self._books, None
         if books is not None:
@@ -180,6 +216,7 @@ class Simulation:
             directory=self._members.directory,
             ledger_head=head.head if head else bytes(DIGEST_BYTES),
             clip=self._clip,
+            committee=committee,
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
         clients = {
@@ -191,6 +228,15 @@ class Simulation:
             )
             for name in cohort.members
         }
+        members = {
+            name: RoundMember(
+                self.job.policy,
+                self._members.identities[name],
+                self._members.store(name),
+                rng=self.rng.child(f"member/{name}/{number}/{attempt}"),
+            )
+            for name in (committee.members if committee else ())
+        }
         server = RoundServer(
             plan,
             cohort,
@@ -198,17 +244,19 @@ class Simulation:
             broadcast,
             rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
             ledger=head,
+            committee=committee,
         )
         drive = InProcess(
             server,
             clients,
             self._train,
+            committee=members,
             channel=Dropouts.of_round(self.job.file.faults.drop, number),
             journal=lambda mark: self._journal(mark, reserved),
             observe=lambda meter: observer.phase_ended(number, attempt, meter),
             transcript=self.transcript,
         )
-        outcome = drive.run([name for name in clients if name not in out])
+        outcome = drive.run([name for name in {**clients, **members} if name not in out])
         if books is not None and reserved is not None:
             known = outcome.unmasking_requested
             books.close_attempt(reserved, may_be_known=known)

@@ -14,7 +14,8 @@ from time import perf_counter
 
 from fedprivacy.errors import FedPrivacyError, PeerError, Reason, RoundAborted
 from fedprivacy.ledger import SignedHead
-from fedprivacy.rounds import RoundClient, RoundServer
+from fedprivacy.rounds import RoundClient, RoundMember, RoundServer
+from fedprivacy.rounds.messages import is_of_committee
 from fedprivacy.secagg import SERVER, Aborted, Done, Effect, Persist, Send
 from fedprivacy.vector import Aggregate, Update
 from fedprivacy.wire import Transcript
@@ -47,12 +48,15 @@ def _faithful(delivery: Delivery) -> Iterable[Delivery]:
 
 @dataclass(slots=True)
 class PhaseMeter:
-    """What one phase took: computing seconds of all parties, bytes by client, who was lost."""
+    """What one phase took: computing seconds of all, bytes by client and member, who was lost."""
 
     phase: str
     seconds: float = 0.0
     up: Counter[str] = field(default_factory=Counter)
     down: Counter[str] = field(default_factory=Counter)
+    committee_up: Counter[str] = field(default_factory=Counter)
+    committee_down: Counter[str] = field(default_factory=Counter)
+    """Those of members of a committee, as such."""
     lost: tuple[str, ...] = ()
 
 
@@ -68,6 +72,7 @@ class Outcome:
     excluded: dict[str, PeerError] = field(default_factory=dict)
     failed: dict[str, FedPrivacyError] = field(default_factory=dict)
     """What ended each client that ended badly: on its own side, in its own words."""
+    failed_members: dict[str, FedPrivacyError] = field(default_factory=dict)
     answers_requested: bool = False
     unmasking_requested: bool = False
     training_seconds: float = 0.0
@@ -76,7 +81,8 @@ class Outcome:
 class InProcess:
     """Drives one attempt to its end.
 
-    `train` makes a client's update once the client has accepted the plan. `journal` commits what
+    `train` makes a client's update once the client has accepted the plan. `committee` are the
+    members of one, by name; a client may be among them. `journal` commits what
     the server must have on durable storage; `observe` hears of each phase that is over.
     """
 
@@ -86,6 +92,7 @@ class InProcess:
         clients: Mapping[str, RoundClient],
         train: Callable[[str, RoundClient], Update],
         *,
+        committee: Mapping[str, RoundMember] | None = None,
         channel: Channel = _faithful,
         journal: Callable[[Persist], None] = lambda _: None,
         observe: Callable[[PhaseMeter], None] = lambda _: None,
@@ -93,6 +100,7 @@ class InProcess:
     ) -> None:
         self._server = server
         self._clients = clients
+        self._committee = committee or {}
         self._train = train
         self._channel = channel
         self._journal = journal
@@ -105,8 +113,8 @@ class InProcess:
         self._over = False
 
     def run(self, members: Iterable[str] | None = None) -> Outcome:
-        """The attempt's outcome; `members` are those to invite, by default every client."""
-        asked = tuple(self._clients if members is None else members)
+        """The attempt's outcome; `members` are those to ask, by default everyone."""
+        asked = tuple([*self._clients, *self._committee] if members is None else members)
         self._carry_out(SERVER, self._server.invite(asked))
         while not self._over:
             self._deliver_all()
@@ -135,6 +143,8 @@ class InProcess:
             idle = self._outcome.training_seconds
             if delivery.recipient == SERVER:
                 self._to_server(delivery)
+            elif is_of_committee(delivery.message):
+                self._to_member(delivery)
             else:
                 self._to_client(delivery)
             trained = self._outcome.training_seconds - idle
@@ -170,6 +180,17 @@ class InProcess:
             self._trained.add(name)
             self._attempt(name, client, self._contribution(name, client))
 
+    def _to_member(self, delivery: Delivery) -> None:
+        name = delivery.recipient
+        member = self._committee.get(name)
+        if member is None or name in self._outcome.failed_members:
+            return
+        try:
+            self._carry_out(name, member.receive(delivery.sender, delivery.message))
+        except FedPrivacyError as error:
+            if member.has_left:
+                self._outcome.failed_members.setdefault(name, error)
+
     def _contribution(self, name: str, client: RoundClient) -> Iterator[Effect]:
         started = perf_counter()
         update = self._train(name, client)
@@ -203,10 +224,15 @@ class InProcess:
 
     def _send(self, delivery: Delivery) -> None:
         for arriving in self._channel(delivery):
-            traffic = self._meter.up if arriving.recipient == SERVER else self._meter.down
-            traffic[arriving.client] += len(arriving.message)
+            self._traffic(arriving)[arriving.client] += len(arriving.message)
             if self._transcript is not None:
                 self._transcript.add(
                     arriving.sender, arriving.recipient, arriving.phase, arriving.message
                 )
             self._queue.append(arriving)
+
+    def _traffic(self, arriving: Delivery) -> Counter[str]:
+        meter, upwards = self._meter, arriving.recipient == SERVER
+        if is_of_committee(arriving.message):
+            return meter.committee_up if upwards else meter.committee_down
+        return meter.up if upwards else meter.down
