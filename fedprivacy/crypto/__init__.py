@@ -9,8 +9,9 @@ from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
 from fedprivacy.crypto.draft import DirectoryDraft
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
 from fedprivacy.crypto.kdf import derive
+from fedprivacy.crypto.mac import MAC_BYTES, mac, verify_mac
 from fedprivacy.crypto.masks import MaskStream
-from fedprivacy.crypto.secret_files import write_secret
+from fedprivacy.crypto.secret_files import read_secret, write_secret
 from fedprivacy.crypto.signing import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
@@ -24,6 +25,7 @@ __all__ = [
     "CHECKSUM_BYTES",
     "CLIENT_ID_PATTERN",
     "KEY_BYTES",
+    "MAC_BYTES",
     "MAX_ENTRIES",
     "OVERHEAD_BYTES",
     "PUBLIC_KEY_BYTES",
@@ -45,8 +47,11 @@ __all__ = [
     "derive",
     "has_small_order",
     "is_weak",
+    "mac",
+    "read_secret",
     "seal",
     "unseal",
     "verify",
+    "verify_mac",
     "write_secret",
 ]

@@ -1,13 +1,14 @@
-"""New files that only their owner can read."""
+"""Files that only their owner can read."""
 
 from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from fedprivacy.errors import ConfigurationError
 
-__all__ = ["OWNER_ONLY", "write_secret"]
+__all__ = ["OWNER_ONLY", "read_secret", "write_secret"]
 
 OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
@@ -30,3 +31,21 @@ def write_secret(path: str | os.PathLike[str], secret: bytes) -> None:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{os.fspath(path)}: {error.strerror}") from None
+
+
+def read_secret(path: str | os.PathLike[str], *, limit: int) -> bytes:
+    """The first `limit` bytes of a file that only its owner can read.
+
+    Raises `ConfigurationError` when it cannot be read, or lets others read it.
+    """
+    name = Path(path)
+    try:
+        # Mode and content of one open file: the path may change its meaning in between.
+        with name.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            secret = file.read(limit)
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {error.strerror}") from None
+    if mode & ~OWNER_ONLY:
+        raise ConfigurationError(f"{name} has mode {mode:04o}: run chmod 600 on it")
+    return secret
