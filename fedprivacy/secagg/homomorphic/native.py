@@ -60,6 +60,7 @@ class NativeContext:
                 plain_modulus=scheme.plain,
                 coeff_mod_bit_sizes=list(scheme.moduli),
                 encryption_type=symmetric,
+                n_threads=1,
             )
         else:
             context = ts.context(
@@ -67,6 +68,7 @@ class NativeContext:
                 scheme.degree,
                 coeff_mod_bit_sizes=list(scheme.moduli),
                 encryption_type=symmetric,
+                n_threads=1,
             )
             context.global_scale = 2.0**scheme.scale_bits
         return cls(scheme, context)
@@ -76,7 +78,7 @@ class NativeContext:
         """The context that `secret_bytes` gave; raises `ValueError` for other bytes."""
         ts = require()
         with _native():
-            context = ts.context_from(data)
+            context = ts.context_from(data, n_threads=1)
             if not context.has_secret_key():
                 raise ValueError
         return cls(scheme, context)
