@@ -103,8 +103,10 @@ def quorum_fault(
     neighbourhood. With a committee, the same of its members, of whom `threshold` then speaks.
     """
     if rules.protocol in COMMITTEES:
-        alone = rules.corrupt + 2
-        fault = _size_fault(rules, cohort_size, alone, sparse=False)
+        least, c = rules.min_clients, rules.corrupt
+        if least < c + 2:
+            return f"min_clients {least} with {c} corrupt may leave one honest: at least {c + 2}"
+        fault = _size_fault(rules, cohort_size, least, sparse=False)
         return fault or _committee_fault(rules, cohort_size, threshold)
     if rules.protocol in SHARED_KEYS:
         alone = rules.corrupt + 2

@@ -16,7 +16,14 @@ from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Membership, SumPlan, Work
 from fedprivacy.wire import DIGEST_BYTES, blob_size, encode, path_lengths
 
-__all__ = ["LONGEST_ID", "download_bytes", "member_work", "round_work", "upload_bytes"]
+__all__ = [
+    "LONGEST_ID",
+    "download_bytes",
+    "member_work",
+    "nominal_sum_plan",
+    "round_work",
+    "upload_bytes",
+]
 
 LONGEST_ID = 64
 """Bytes in a client id, at most."""
@@ -31,7 +38,7 @@ def upload_bytes(plan: Plan, *, clients: int, length: int) -> dict[str, int]:
     TCP, is not counted. Raises `ConfigurationError` where no modulus holds the sum.
     """
     protocol = PROTOCOLS[plan.aggregation.protocol]
-    return _in_envelopes(protocol.upload_sizes(_sum_plan(plan, clients, length)))
+    return _in_envelopes(protocol.upload_sizes(nominal_sum_plan(plan, clients, length)))
 
 
 def download_bytes(
@@ -42,7 +49,7 @@ def download_bytes(
     Of a first round in which nobody is lost, to the client that is sent most; client ids have
     `id_bytes` each. The model and the directory, which the invitation brings, are not counted.
     """
-    protocol, agreed = PROTOCOLS[plan.aggregation.protocol], _sum_plan(plan, clients, length)
+    protocol, agreed = PROTOCOLS[plan.aggregation.protocol], nominal_sum_plan(plan, clients, length)
     first = next(phase for phase, _ in protocol.upload_sizes(agreed))
     totals = Counter({first: _invitation_bytes(plan, clients, length, id_bytes)})
     totals.update(_in_envelopes(protocol.download_sizes(agreed, id_bytes=id_bytes)))
@@ -61,7 +68,7 @@ def round_work(plan: Plan, *, clients: int, length: int) -> tuple[Work, Work]:
         PROTOCOLS[plan.aggregation.protocol],
         expected_losses(plan.aggregation, clients),
     )
-    client, server = protocol.work(_sum_plan(plan, clients, length), lost=lost)
+    client, server = protocol.work(nominal_sum_plan(plan, clients, length), lost=lost)
     units = plan.update.max_units_per_client if plan.protects_units else 1
     return dataclasses.replace(client, values_encoded=units * length), server
 
@@ -72,10 +79,11 @@ def member_work(plan: Plan, *, clients: int, length: int) -> Work | None:
     if protocol is None:
         return None
     lost = expected_losses(plan.aggregation, clients)
-    return protocol.member_work(_sum_plan(plan, clients, length), lost=lost)
+    return protocol.member_work(nominal_sum_plan(plan, clients, length), lost=lost)
 
 
-def _sum_plan(plan: Plan, clients: int, length: int) -> SumPlan:
+def nominal_sum_plan(plan: Plan, clients: int, length: int) -> SumPlan:
+    """What a round's protocol would be given; every hash in it is zero."""
     return _round_plan(plan, clients, length).sum_plan()
 
 

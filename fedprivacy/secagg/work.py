@@ -43,11 +43,11 @@ class Work:
     """Opened and added up, the agreement apart."""
     keys_recovered: int = 0
     """Sums of lattice keys, from the answers of a committee."""
-    values_encrypted: int = 0
-    """Joined, encrypted, packed and digested."""
+    coefficients_encrypted: int = 0
+    """Of ciphertexts: encrypted, packed and digested."""
     coefficients_folded: int = 0
-    """Of ciphertexts: parsed, digested and added."""
-    values_decrypted: int = 0
+    """Parsed, digested and added."""
+    coefficients_decrypted: int = 0
     ciphertexts_encrypted: int = 0
     """Of a homomorphic scheme, each with its MAC."""
     ciphertexts_added: int = 0

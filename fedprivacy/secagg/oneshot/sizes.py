@@ -54,7 +54,7 @@ def count_work(plan: SumPlan, *, lost: int) -> tuple[Work, Work]:
         verifications=size,
         proof_steps=n.bit_length() + size * size.bit_length(),
         key_shares_dealt=size,
-        values_encrypted=plan.length,
+        coefficients_encrypted=parameters.coefficients,
     )
     server = Work(
         verifications=n + 2 * size,
@@ -62,7 +62,7 @@ def count_work(plan: SumPlan, *, lost: int) -> tuple[Work, Work]:
         rows=2 * size * (n + size),
         coefficients_folded=present * parameters.coefficients,
         keys_recovered=1,
-        values_decrypted=plan.length,
+        coefficients_decrypted=parameters.coefficients,
         values_released=plan.length,
     )
     return client, server
