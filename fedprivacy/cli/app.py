@@ -11,6 +11,7 @@ from fedprivacy.cli import (
     budgets,
     certs,
     clients,
+    comparisons,
     directories,
     flower,
     keys,
@@ -59,6 +60,7 @@ def before(
 
 command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
 command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
+command(app, "compare", *comparisons.EXAMPLES)(comparisons.compare)
 command(app, "plan", *plans.EXAMPLES)(plans.plan)
 ledgers.register(budgets.app)
 app.add_typer(attacks.app, name="attack")

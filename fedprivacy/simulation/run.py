@@ -35,6 +35,7 @@ from fedprivacy.rounds.run_folder import RunFolder
 from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn, weakest_cohort
 from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary, Cohort, Mark, Persist
 from fedprivacy.secagg.homomorphic import WorkerProcess
+from fedprivacy.secagg.homomorphic.native import warm
 from fedprivacy.simulation.faults import Dropouts
 from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.members import Members
@@ -117,6 +118,7 @@ class Simulation:
         )
         if self._members.group_key is not None:
             self._worker = WorkerProcess()
+            self._worker.submit(warm, plan.aggregation.protocol).result()
 
     def run(self, observer: Observer) -> RunRecord:
         """Every round of the job, or until its budget is spent; a round may end without a sum."""

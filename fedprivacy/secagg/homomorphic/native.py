@@ -14,7 +14,7 @@ from typing import Any
 from fedprivacy.errors import MissingExtra
 from fedprivacy.secagg.homomorphic.schemes import SCHEMES, Kind, Scheme
 
-__all__ = ["NativeContext", "add", "check", "own_context", "require"]
+__all__ = ["NativeContext", "add", "check", "own_context", "require", "warm"]
 
 _FAILURES = (ValueError, RuntimeError, IndexError, OverflowError, TypeError, MemoryError)
 """What pybind11 makes of C++ exceptions."""
@@ -134,6 +134,11 @@ def own_context(scheme: Scheme) -> NativeContext:
 
 
 # ---------------------------------------------------------------------- in a worker process
+
+
+def warm(name: str) -> None:
+    """Make ready what the first ciphertext would wait for."""
+    own_context(SCHEMES[name])
 
 
 def check(name: str, data: bytes) -> None:
