@@ -20,9 +20,11 @@ def told_by(server):
 
 
 def refused_by_client(case, *messages, name="c000"):
+    *before, last = messages
+    for message in before:
+        list(case.clients[name].receive(SERVER, message))
     with pytest.raises(PeerError) as refused:
-        for message in messages:
-            list(case.clients[name].receive(SERVER, message))
+        list(case.clients[name].receive(SERVER, last))
     return refused.value.reason
 
 
@@ -136,7 +138,7 @@ def test_ciphertexts_of_another_round_are_refused():
 
 
 def test_ciphertexts_out_of_order_or_twice_or_late_are_refused():
-    case = Shared("bfv", 4, length=10_000)
+    case = Shared("bfv", 4, length=13_000)
     first, second = case.inputs("c000")
     assert refused_by_server(case, "c000", second) is Reason.CHUNK_ORDER
     assert refused_by_server(case, "c000", first) is Reason.LATE
@@ -149,7 +151,7 @@ def test_ciphertexts_out_of_order_or_twice_or_late_are_refused():
 
 
 def test_an_upload_that_is_not_finished_is_not_in_the_sum():
-    case = Shared("bfv", 3, length=10_000)
+    case = Shared("bfv", 3, length=13_000)
     list(case.server.receive("c000", case.inputs("c000")[0]))
     case.give("c001", "c002")
     end = case.finish(case.asked())
