@@ -66,6 +66,7 @@ class Bench:
         pairs: Sequence[tuple[float, float]] = (),
         alone: Sequence[float] = (),
         parts: Mapping[str, Sequence[float]] | None = None,
+        found: Mapping[str, float] | None = None,
         peer: str = "",
     ) -> Row:
         """The row of these measurements: `pairs` against another side, or `alone`; not kept."""
@@ -77,6 +78,7 @@ class Bench:
             quantity=quantity,
             rounds=len(pairs or alone),
             parts={name: Spread.of(values) for name, values in (parts or {}).items()},
+            found=dict(found or {}),
             sizes=dict(sizes),
             machine=_machine(),
             versions=_versions(peer),

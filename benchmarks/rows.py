@@ -96,6 +96,8 @@ class Row(_Part, frozen=True, kw_only=True):
     paired: Spread | None = None
     parts: dict[str, Spread] = {}
     """What `ours` is made of, where it was measured: seconds of each phase, say."""
+    found: dict[str, float] = {}
+    """What else came out, on either side: an accuracy, say."""
     sizes: dict[str, int | float | str]
     machine: Machine
     versions: Versions

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -164,9 +165,8 @@ class Deployment:
             f'address = "{HOST}:{self._port}"\nroot-certificates = "{self.certs}/ca.crt"\n',
             encoding="utf-8",
         )
-        for number in range(self.nodes):
-            public = self.certs / "nodes" / f"{number}.pub"
-            self._made("flwr", "supernode", "register", public, CONNECTION, home=user)
+        with ThreadPoolExecutor() as pool:  # most of it is Flower starting
+            list(pool.map(self._register, range(self.nodes)))
         for number, port in enumerate(ports):
             name = f"supernode-{number}"
             self.supernodes.append(
@@ -174,6 +174,10 @@ class Deployment:
             )
         for node in self.supernodes:
             node.wait_for(lambda n=node: "SuperNode ID:" in n.text, "connecting", STARTS)
+
+    def _register(self, number: int) -> None:
+        public, user = self.certs / "nodes" / f"{number}.pub", self._home("user")
+        self._made("flwr", "supernode", "register", public, CONNECTION, home=user)
 
     def _tear_down(self) -> None:
         for process in self._started:

@@ -75,12 +75,13 @@ def _protects(plan: Plan) -> Iterator[str]:
     if rules.protocol != Plain.name:
         yield f"+ The server sees sums over at least {rules.min_clients} clients, never one update."
     if plan.protects_units:
-        yield f"- The unit is one {plan.dataset.unit}: training has to return a row for each."
+        yield f"- The unit is one {plan.dataset.unit}: training has to return a row for each, as"
+        yield "  fedprivacy.flower.unit_reply makes it."
     else:
         yield (
             "- A client as a whole, and none of those within it, until training returns a row for"
         )
-        yield "  each unit (a patient, a user) and the plan names it."
+        yield "  each unit (a patient, a user; see unit_reply) and the plan names it."
     if plan.noise.trust is Trust.NONE:
         yield "- No noise is added: what the sums themselves tell of a client is not bounded."
     yield '- Evaluation at the clients is withheld; evaluate="summed" of PrivateStrategy sums it.'

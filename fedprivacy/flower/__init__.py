@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         secure_sum,
     )
     from fedprivacy.flower.mod import privacy_mod
-    from fedprivacy.flower.replies import histogram_reply, vector_reply
+    from fedprivacy.flower.replies import histogram_reply, unit_reply, vector_reply
     from fedprivacy.flower.strategy import PrivateStrategy
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "secure_mean",
     "secure_quantile",
     "secure_sum",
+    "unit_reply",
     "vector_reply",
 ]
 
@@ -44,6 +45,7 @@ _HOME = {
     "secure_mean": _ANALYTICS,
     "secure_quantile": _ANALYTICS,
     "secure_sum": _ANALYTICS,
+    "unit_reply": _REPLIES,
     "vector_reply": _REPLIES,
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
@@ -86,8 +87,21 @@ class Parameters:
             values = read(arrays, name)
             if values.shape != (units, *shape):
                 raise _other_shape(name, values.shape, f"(units, *{shape})")
-            out[:, part] = values.reshape(units, -1)
+            out[:, part] = values.reshape(units, part.stop - part.start)
         return out
+
+    def stacked(self, arrays: Mapping[str, Array], moves: NDArray[np.floating[Any]]) -> ArrayRecord:
+        """The model moved by each row, `(units, length)`: what `rows` reads."""
+        if moves.ndim != 2 or moves.shape[1] != self.length:
+            raise ConfigurationError(
+                f"moves have shape {moves.shape} where (units, {self.length}) is wanted: a row a "
+                "unit, a column a parameter"
+            )
+        found = {}
+        for name, shape, part in self._places():
+            rows = moves[:, part].reshape(len(moves), *shape)
+            found[name] = Array(np.asarray(read(arrays, name), dtype=np.float64) + rows)
+        return ArrayRecord(found)
 
     def check_finite(self, arrays: Mapping[str, Array]) -> None:
         """Raise `ConfigurationError` where the model has a NaN or an infinity."""

@@ -1,14 +1,16 @@
-"""What an app's query function answers to a secure sum."""
+"""What an app answers: to a secure sum, or to a training with a row for each unit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.flower.parameters import Parameters, floating_names
 from fedprivacy.rounds import Plan
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Values",
     "histogram_config",
     "histogram_reply",
+    "unit_reply",
     "vector_reply",
 ]
 
@@ -48,6 +51,23 @@ def vector_reply(message: Message, vector: ArrayLike, num_examples: int | None =
     if num_examples is not None:
         content["metrics"] = MetricRecord({"num-examples": num_examples})
     return Message(content, reply_to=message)
+
+
+def unit_reply(message: Message, moves: NDArray[np.floating[Any]]) -> Message:
+    """A reply to a training of which each row is one unit's: the model moved by it.
+
+    `moves`, `(units, length)`, has a row for each unit, a patient's negative gradient say. Its
+    columns are the model's floating-point arrays one after the other, ascending by name, as
+    `Layout.of` has them; without units it has no rows. Where the plan's unit is smaller than a
+    client the mod clips and rounds each row by itself. Raises `ConfigurationError` for a message
+    without one model, or other columns.
+    """
+    records = message.content.array_records
+    if len(records) != 1:
+        raise ConfigurationError(f"the message has {len(records)} models where one is trained on")
+    (arrays,) = records.values()
+    found = Parameters.of(arrays, floating_names(arrays)).stacked(arrays, moves)
+    return Message(RecordDict({"arrays": found}), reply_to=message)
 
 
 def histogram_reply(message: Message, values: ArrayLike) -> Message:

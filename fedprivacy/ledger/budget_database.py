@@ -39,6 +39,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.schema import CreateTable
 
 from fedprivacy.errors import ConfigurationError, MissingExtra
+from fedprivacy.ledger.sqlite import sqlite_engine
 
 __all__ = ["BudgetDatabase", "append", "rows_from"]
 
@@ -203,11 +204,13 @@ def _sqlite(url: URL) -> Engine:
     path = _path_of(url)
     if path is None:  # nothing is kept: for trying out
         shared = {"check_same_thread": False}
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=shared)
+        engine = sqlite_engine(None, poolclass=StaticPool, connect_args=shared)
     else:
         if path.exists():
             _check_private(path)
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _PATIENCE})
+        engine = sqlite_engine(
+            url.database, poolclass=NullPool, connect_args={"timeout": _PATIENCE}
+        )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

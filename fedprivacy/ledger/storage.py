@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, insert, inspect, select
+from sqlalchemy import Connection, Engine, event, exc, insert, inspect, select
 from sqlalchemy.pool import NullPool, StaticPool
 
 from fedprivacy.errors import ConfigurationError, PolicyRefused, Reason
 from fedprivacy.ledger.anchor import Anchor, default_anchor_path
+from fedprivacy.ledger.sqlite import create_tables, sqlite_engine
 from fedprivacy.ledger.tables import chain, facts, metadata
 from fedprivacy.randomness import SystemRng
 from fedprivacy.wire import digest
@@ -73,7 +74,8 @@ class AnchoredFile:
         Where what is to be recorded stands there already, the chain stays as it is.
         """
         with self.reading() as connection:
-            self._check_anchor(connection)
+            if self._anchor_path is not None:
+                self._check_anchor(connection, self._anchor_path)
             before = _rows_changed(connection)
             yield connection
             if _rows_changed(connection) == before:
@@ -93,34 +95,33 @@ class AnchoredFile:
                 "free or mend the file, its disk or its permissions"
             ) from None
 
-    def _check_anchor(self, connection: Connection) -> Anchor:
-        """The store's present state; refuses one that does not continue the anchored state."""
+    def _check_anchor(self, connection: Connection, path: Path) -> tuple[Anchor, Anchor | None]:
+        """The store's present state, and the anchored one, if any, which it must continue."""
         generation, head = _head(connection)
-        present = Anchor(self._store, generation, head)
-        if self._anchor_path is None:
-            return present
-        anchor = Anchor.load(self._anchor_path)
+        anchor = Anchor.load(path)
         # A crash between commit and anchor leaves the store ahead, but on the same chain. The
         # anchor is first written when the store is made, before anything is recorded.
         if anchor is None and generation:
-            raise _rolled_back(f"{generation} without an anchor", self._anchor_path)
+            raise _rolled_back(f"{generation} without an anchor", path)
         if anchor is not None and anchor.store != self._store:
             raise _rolled_back(f"{generation} of store {self._store}", f"store {anchor.store}")
         if anchor is not None and generation < anchor.generation:
             raise _rolled_back(generation, anchor.generation)
         if anchor is not None and _head(connection, anchor.generation)[1] != anchor.head:
             raise _rolled_back(f"{generation} of another history", anchor.generation)
-        return present
+        return Anchor(self._store, generation, head), anchor
 
     def _settle_anchor(self) -> None:
         """Write the store's committed state to the anchor.
 
         Under the store's write lock, so that of two processes the later state is written last.
         """
+        path = self._anchor_path
+        if path is None:
+            return
         with self.reading() as connection:
-            present = self._check_anchor(connection)
-            path = self._anchor_path
-            if path is not None and Anchor.load(path) != present:
+            present, anchored = self._check_anchor(connection, path)
+            if present != anchored:
                 present.save(path)
 
 
@@ -151,15 +152,14 @@ def _make_private(path: Path) -> None:
 
 def _engine(path: Path | str) -> Engine:
     if isinstance(path, Path):
-        url = URL.create("sqlite", database=str(path))
-        engine = create_engine(
-            url,
+        engine = sqlite_engine(
+            str(path),
             poolclass=NullPool,
             connect_args={"timeout": _PATIENCE},
             hide_parameters=True,  # some are keys: none stands in the text of an error
         )
     else:
-        engine = create_engine("sqlite://", poolclass=StaticPool, hide_parameters=True)
+        engine = sqlite_engine(None, poolclass=StaticPool, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _take_write_lock)
     return engine
@@ -181,7 +181,7 @@ def _take_write_lock(connection: Connection) -> None:
 def _identify(connection: Connection, path: Path | str) -> str:
     """The store's name, drawn when its tables are made."""
     if not inspect(connection).get_table_names():
-        metadata.create_all(connection)
+        create_tables(connection, metadata)
         store = SystemRng().bytes(16)
         rows = [{"name": "schema", "value": _SCHEMA}, {"name": "store", "value": store}]
         connection.execute(insert(facts), rows)

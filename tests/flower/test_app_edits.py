@@ -148,7 +148,7 @@ def test_it_says_what_a_plan_that_is_there_asks_for(app, init, project):
     shutil.copy(project / "examples/flower/analytics-histogram/privacy.toml", app / "privacy.toml")
     _, out, _ = init(app, "--yes")
     assert "the adversary is malicious" in out
-    assert "The unit is one patient: training has to return a row for each." in out
+    assert "The unit is one patient: training has to return a row for each, as" in out
     assert 'directory="/tmp/nodes/directory.json" and ledger="budget.db"' in out
     assert "No noise" not in out
 

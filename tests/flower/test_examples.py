@@ -1,6 +1,7 @@
 """The examples for Flower, in this process."""
 
 import importlib
+import json
 import shutil
 import sys
 
@@ -22,7 +23,7 @@ def modules(monkeypatch):
     before = set(sys.modules)
     yield load
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("practices", "quickstart"):
+        if name.partition(".")[0] in ("digits", "practices", "quickstart"):
             del sys.modules[name]
 
 
@@ -49,4 +50,25 @@ def test_ten_practices_say_how_old_their_patients_are(project, tmp_path, house, 
     with BudgetLedger(home.files.folder / "budget.db", clock=lambda: 0) as ledger:
         budget = ledger.budget(BudgetKey("diabetes-ages", "patient"))
     assert budget.attempts[ReservationState.SETTLED] == 1 + 2
+    assert 0 < budget.charged < budget.terms.epsilon
+
+
+@pytest.mark.parametrize(
+    ("rounds", "least"), [(2, 0.2), pytest.param(20, 0.8, marks=pytest.mark.nightly)]
+)
+def test_ten_clients_learn_digits(project, house, modules, capsys, rounds, least):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    pytest.importorskip("opacus", reason="needs the extra torch")
+    app = project / "examples/flower/torch-digits"
+    home = house(plan=(app / "privacy.toml").read_text(), nodes=10)
+    server, client = modules(app, "digits")
+    home.grid.apps = dict.fromkeys(home.nodes, client.app)
+    config = {"nodes": str(home.files.folder), "rounds": rounds}
+    server.app(home.grid, Context(1, 0, {}, RecordDict(), config))
+    (line,) = capsys.readouterr().out.splitlines()
+    first, *_, last = json.loads(line.partition(": ")[2])
+    assert last > max(first, least)
+    with BudgetLedger(home.files.folder / "budget.db", clock=lambda: 0) as ledger:
+        budget = ledger.budget(BudgetKey("handwritten-digits", "digit"))
+    assert budget.attempts[ReservationState.SETTLED] == rounds
     assert 0 < budget.charged < budget.terms.epsilon

@@ -15,6 +15,7 @@ def test_the_names_are_the_published_ones():
         "secure_mean",
         "secure_quantile",
         "secure_sum",
+        "unit_reply",
         "vector_reply",
     ]
     for name in fedprivacy.flower.__all__:

@@ -7,9 +7,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
 from fedprivacy.errors import ConfigurationError
-from fedprivacy.flower import PrivateStrategy, privacy_mod
+from fedprivacy.flower import PrivateStrategy, privacy_mod, unit_reply
 from fedprivacy.flower.parameters import Parameters, floating_names
-from flower_loop import PLAN
+from flower_loop import FLOATS, PLAN, model, vector
 
 NODES = {"min_train_nodes": 4, "min_available_nodes": 4, "fraction_evaluate": 0.0}
 
@@ -140,3 +140,21 @@ def test_arrays_that_do_not_fit_the_model_are_named(sent, why):
 def test_a_model_without_floats_is_refused():
     with pytest.raises(ConfigurationError, match="nothing can be summed"):
         Parameters.of(record(n=7), floating_names(record(n=7)))
+
+
+def test_a_row_for_each_unit_moves_the_model_by_it(house):
+    house()
+    arrays = model()
+    length = len(vector(arrays))
+    moves = np.arange(3.0 * length).reshape(3, length)
+    message = Message(
+        RecordDict({"arrays": arrays}), dst_node_id=1, message_type="train", group_id=""
+    )
+    reply = unit_reply(message, moves).content["arrays"]
+    found = Parameters.of(arrays, FLOATS)
+    assert np.allclose(found.rows(reply) - found.vector(arrays), moves)
+    assert found.rows(unit_reply(message, moves[:0]).content["arrays"]).shape == (0, length)
+    with pytest.raises(ConfigurationError, match=r"moves have shape \(3, 2\)"):
+        unit_reply(message, moves[:, :2])
+    with pytest.raises(ConfigurationError, match="the message has 0 models"):
+        unit_reply(Message(RecordDict(), dst_node_id=1, message_type="train"), moves)

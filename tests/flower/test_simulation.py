@@ -104,3 +104,15 @@ def test_the_histogram_runs_in_flowers_own_simulation(project, tmp_path, run):
     run("fedprivacy", "flower", "keys", "--nodes", "10", "--plan", "privacy.toml", str(nodes))
     out = run("flwr", "run", ".", "--stream", "-c", f'nodes="{nodes}"', *simulated(10))
     assert "the median lies between" in out, out
+
+
+@pytest.mark.nightly
+def test_digits_are_learned_in_flowers_own_simulation(project, tmp_path, run):
+    pytest.importorskip("opacus", reason="needs the extra torch")
+    shutil.copytree(project / "examples/flower/torch-digits", tmp_path / "app")
+    nodes = tmp_path / "nodes"
+    run("fedprivacy", "flower", "keys", "--nodes", "10", "--plan", "privacy.toml", str(nodes))
+    out = run("flwr", "run", ".", "--stream", "-c", f'rounds=2 nodes="{nodes}"', *simulated(10))
+    assert len(re.findall("the sum of 10 clients, one by one unseen", out)) == 2, out
+    first, *_, last = map(float, re.findall(r"held-out digits: \[(.*)\]", out)[0].split(","))
+    assert last > first

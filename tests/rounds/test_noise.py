@@ -99,10 +99,15 @@ def shared_variance(consortium, cohort=CLIENTS):
 
 
 MECHANISMS = pytest.mark.parametrize("mechanism", ["skellam", "discrete-gaussian"])
-ROUNDS = pytest.mark.parametrize("rounds", [20, pytest.param(2000, marks=pytest.mark.nightly)])
 
 
-@ROUNDS
+def rounds_of(at_night):
+    return pytest.mark.parametrize(
+        "rounds", [20, pytest.param(at_night, marks=pytest.mark.nightly)]
+    )
+
+
+@rounds_of(200)
 @MECHANISMS
 def test_with_everyone_there_each_share_counts(mechanism, rounds):
     with big_house(mechanism, rounds=rounds) as consortium:
@@ -113,7 +118,7 @@ def test_with_everyone_there_each_share_counts(mechanism, rounds):
         assert_variance(squares, rounds * LENGTH, variance * CLIENTS / shares)
 
 
-@ROUNDS
+@rounds_of(2000)
 @MECHANISMS
 def test_with_as_few_as_may_be_there_the_noise_is_what_was_promised(mechanism, rounds):
     """Three of ten are lost, and the corrupt one leaves its share out: six are left."""

@@ -235,12 +235,14 @@ class Trainer:
 class House:
     """Nodes with their files, an app, and a grid between them and a strategy."""
 
-    def __init__(self, folder, monkeypatch, *, nodes=4, plan=PLAN, run_config=None, **trainer):
+    def __init__(
+        self, folder, monkeypatch, *, nodes=4, plan=PLAN, run_config=None, rng=None, **trainer
+    ):
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
         for name in ("run_id", "node_id", "task_id"):
             monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
         self.plan = Plan.parse(plan)
-        self.files = NodeFiles.make(folder / "nodes", nodes, self.plan, rng=SystemRng())
+        self.files = NodeFiles.make(folder / "nodes", nodes, self.plan, rng=rng or SystemRng())
         monkeypatch.setenv("FEDPRIVACY_CLIENT", self.files.pattern)
         self.trainer = Trainer(**trainer)
         self.grid = LoopGrid(self.trainer.app, nodes, run_config=run_config)

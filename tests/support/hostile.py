@@ -131,70 +131,76 @@ def spans(data):
         stack[-1][1] -= 1
 
 
-@st.composite
-def mutations(draw, data, donors=()):
+def mutations(data, donors=()):
+    """A strategy for `changed`; where it fails, only the seed shrinks, not the message."""
+    return st.randoms(use_true_random=True).map(lambda rnd: changed(rnd, data, donors))
+
+
+def changed(rnd, data, donors=()):
     """`data` after one to three changes; `donors` are other messages to take parts from."""
-    for _ in range(draw(st.integers(1, 3))):
-        data = draw(st.sampled_from(_CHANGES))(draw, data, donors)
+    for _ in range(rnd.randint(1, 3)):
+        data = rnd.choice(_CHANGES)(rnd, data, donors)
     return data
 
 
-def _place(draw, data):
-    return draw(st.integers(0, max(len(data) - 1, 0)))
+def _place(rnd, data):
+    return rnd.randrange(max(len(data), 1))
 
 
-def _flip(draw, data, donors):
+def _flip(rnd, data, donors):
     if not data:
         return data
-    at, bit = _place(draw, data), draw(st.integers(0, 7))
+    at, bit = _place(rnd, data), rnd.randrange(8)
     return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
 
 
-def _truncate(draw, data, donors):
-    return data[: _place(draw, data)]
+def _truncate(rnd, data, donors):
+    return data[: _place(rnd, data)]
 
 
-def _extend(draw, data, donors):
-    return data + draw(st.one_of(st.binary(min_size=1, max_size=40), st.sampled_from(SPECIALS)))
+def _extend(rnd, data, donors):
+    return data + (
+        rnd.choice(SPECIALS) if rnd.random() < 0.5 else rnd.randbytes(rnd.randint(1, 40))
+    )
 
 
-def _splice(draw, data, donors):
-    other = draw(st.sampled_from([data, *donors]))
-    return data[: _place(draw, data)] + other[_place(draw, other) :]
+def _splice(rnd, data, donors):
+    other = rnd.choice([data, *donors])
+    return data[: _place(rnd, data)] + other[_place(rnd, other) :]
 
 
-def _insert(draw, data, donors):
-    at = _place(draw, data)
-    return data[:at] + draw(st.sampled_from(SPECIALS)) + data[at:]
+def _insert(rnd, data, donors):
+    at = _place(rnd, data)
+    return data[:at] + rnd.choice(SPECIALS) + data[at:]
 
 
-def _span(draw, data):
+def _span(rnd, data):
     try:
-        return draw(st.sampled_from(spans(data)))
+        return rnd.choice(spans(data))
     except (IndexError, KeyError):  # an earlier change left it malformed
         return 0, len(data)
 
 
-def _replace_value(draw, data, donors):
-    start, end = _span(draw, data)
-    return data[:start] + draw(st.sampled_from(SPECIALS)) + data[end:]
+def _replace_value(rnd, data, donors):
+    start, end = _span(rnd, data)
+    return data[:start] + rnd.choice(SPECIALS) + data[end:]
 
 
-def _move_value(draw, data, donors):
+def _move_value(rnd, data, donors):
     """A value of this message, or of another, in the place of one of this."""
-    start, end = _span(draw, data)
-    other = draw(st.sampled_from([data, *donors]))
-    first, last = _span(draw, other)
+    start, end = _span(rnd, data)
+    other = rnd.choice([data, *donors])
+    first, last = _span(rnd, other)
     return data[:start] + other[first:last] + data[end:]
 
 
-def _repeat_value(draw, data, donors):
-    start, end = _span(draw, data)
+def _repeat_value(rnd, data, donors):
+    start, end = _span(rnd, data)
     return data[:end] + data[start:]
 
 
-def _other_message(draw, data, donors):
-    return draw(st.sampled_from([data, *donors]))
+def _other_message(rnd, data, donors):
+    return rnd.choice([data, *donors])
 
 
 _CHANGES = [
@@ -234,3 +240,37 @@ noise = st.one_of(
     st.lists(st.sampled_from(SPECIALS), max_size=4).map(b"".join),
 )
 """Bytes that come from no message at all."""
+
+
+def junk(rnd):
+    """Bytes that come from no message at all, without hypothesis."""
+    match rnd.randrange(4):
+        case 0:
+            return rnd.randbytes(rnd.randrange(300))
+        case 1:
+            return msgspec.msgpack.encode(_value(rnd, 3))
+        case 2:
+            return rnd.choice(SPECIALS)
+    return b"".join(rnd.choices(SPECIALS, k=rnd.randrange(5)))
+
+
+def _value(rnd, depth):
+    kind = rnd.randrange(9 if depth else 7)
+    match kind:
+        case 0:
+            return None
+        case 1:
+            return rnd.random() < 0.5
+        case 2:
+            return rnd.randrange(-(1 << 63), 1 << 64)
+        case 3:
+            return rnd.choice([0, 1, -1, 127, 128, 255, 256, 1 << 16, 1 << 32])
+        case 4:
+            return struct.unpack(">d", rnd.randbytes(8))[0]
+        case 5:
+            return rnd.randbytes(rnd.randrange(70))
+        case 6:
+            return "".join(chr(rnd.randrange(0x20, 0xD800)) for _ in range(rnd.randrange(20)))
+        case 7:
+            return [_value(rnd, depth - 1) for _ in range(rnd.randrange(7))]
+    return {str(i): _value(rnd, depth - 1) for i in range(rnd.randrange(5))}

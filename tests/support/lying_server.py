@@ -164,6 +164,16 @@ class Table:
     def cohort(self, *names):
         return Cohort.of(names or self.names, rng=self.rng)
 
+    def client(self, name):
+        """A new client under this name, for one attempt."""
+        self.opened += 1
+        rng = self.rng.child(f"{name}/{self.opened}")
+        return RoundClient(self.policy, self.identities[name], self.stores[name], rng=rng)
+
+    def broadcast_of(self, text=BROADCAST):
+        """What is broadcast to clients that train on this."""
+        return text
+
     def freeze(self, cohort, *, number=1, attempt=1, run=b"r" * 16, broadcast=BROADCAST, **changes):
         """A plan as an honest server freezes it, and then changed."""
         n, rules = len(cohort.members), self.plan.aggregation
@@ -179,7 +189,7 @@ class Table:
             run_id=run,
             number=number,
             attempt=attempt,
-            broadcast=broadcast,
+            broadcast=self.broadcast_of(broadcast),
             length=LENGTH,
             directory=directory,
             rng=self.rng,
@@ -241,8 +251,8 @@ class Script:
                 continue
             offered = plan(name) if plan else self.plan
             data = directory if directory is not None else self._directory()
-            sent = broadcast(name) if broadcast else BROADCAST
-            self.admit(name)
+            sent = self.table.broadcast_of(broadcast(name) if broadcast else BROADCAST)
+            self.clients[name] = self.table.client(name)
             message = encode(Invitation(offered, place or self.places[name], data, sent, ledger))
             for body in self._hear(name, message, sender):
                 self.adverts[name] = body
@@ -267,16 +277,6 @@ class Script:
             self.table.refusals.append((name, error.reason))
             return False
         return True
-
-    def admit(self, name):
-        table = self.table
-        table.opened += 1
-        self.clients[name] = RoundClient(
-            table.policy,
-            table.identities[name],
-            table.stores[name],
-            rng=table.rng.child(f"{name}/{table.opened}"),
-        )
 
     def _directory(self):
         return encode(self.table.directory) if self.table.signs else b""

@@ -256,7 +256,8 @@ class Consortium:
         rng = self.rng.child(f"committee/{number}")
         if not rules.count:
             return None
-        drawn = rules.members or draw_committee(self.names, rules.count, rng=rng)
+        count = min(rules.count, len(self.names))
+        drawn = rules.members or draw_committee(self.names, count, rng=rng)
         return Cohort.of(drawn, rng=rng.child("salts"))
 
     def round_plan(self, number=1, attempt=1):

@@ -1,0 +1,1 @@
+"""Ten clients in Flower, with a torch model and private rounds."""
