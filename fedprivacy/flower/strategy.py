@@ -35,7 +35,6 @@ from fedprivacy.randomness import Rng, SystemRng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.guarantee import defends_against
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import SHARED_KEYS
 
 __all__ = ["PrivateStrategy", "refusal_of"]
 
@@ -58,14 +57,6 @@ _REFUSED: tuple[tuple[type[Strategy], str, str], ...] = (
     (DifferentialPrivacyServerSideAdaptiveClipping, _NOISE, "instead of it"),
     (DifferentialPrivacyServerSideFixedClipping, _NOISE, "instead of it"),
 )
-
-
-def _check_protocol(plan: Plan) -> None:
-    if plan.aggregation.protocol in SHARED_KEYS:
-        raise ConfigurationError(
-            f"plan.aggregation.protocol = {plan.aggregation.protocol} has no key ceremony in "
-            "Flower yet: choose secagg, or simulate it with `fedprivacy run`"
-        )
 
 
 class PrivateStrategy(Strategy):
@@ -108,7 +99,6 @@ class PrivateStrategy(Strategy):
         rng = SystemRng() if rng is None else rng
         _check_strategy(inner)
         plan.check()
-        _check_protocol(plan)
         _check_sampling(inner, plan)
         self.inner = inner
         self._evaluation = _evaluation(evaluate)
