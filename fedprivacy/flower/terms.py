@@ -52,8 +52,8 @@ class Terms:
         if plan.aggregation.protocol in COMMITTEES:
             name = plan.aggregation.protocol
             raise ConfigurationError(
-                f"plan.aggregation.protocol = {name} has a committee, which is not asked over Flower "
-                "yet: choose secagg or secagg+"
+                f"plan.aggregation.protocol = {name} has a committee, which is not asked over "
+                "Flower yet: choose secagg or secagg+"
             )
         if plan.aggregation.protocol in SHARED_KEYS:
             name = plan.aggregation.protocol
