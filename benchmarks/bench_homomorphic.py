@@ -1,8 +1,8 @@
 """One-shot aggregation against CKKS as NVIDIA FLARE sets TenSEAL: 10^6 values, 100 clients.
 
-FLARE: degree 8192, moduli [60, 40, 40], scale 2^40, symmetric encryption. Who encrypts clips, scales
-and rounds a float32 vector, where it has to, encrypts, and serialises; who decrypts parses a sum
-and gives floats.
+FLARE: degree 8192, moduli [60, 40, 40], scale 2^40, symmetric encryption. Who encrypts clips,
+scales and rounds a float32 vector, where it has to, encrypts, and serialises; who decrypts parses a
+sum and gives floats.
 """
 
 from __future__ import annotations

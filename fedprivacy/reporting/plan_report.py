@@ -25,7 +25,7 @@ from fedprivacy.secagg import Plain
 __all__ = ["PlanReport", "Seconds"]
 
 
-class Seconds(msgspec.Struct, frozen=True, kw_only=True):
+class Seconds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Expected computing time on the machine that made the report, one core, network apart."""
 
     client: float

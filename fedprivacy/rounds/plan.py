@@ -250,7 +250,8 @@ def _protocol_fault(rules: AggregationRules) -> str | None:
         return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
     if rules.adversary not in protocol.adversaries:
         able = ", ".join(sorted(a.value for a in protocol.adversaries))
-        others = sorted(p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        able_too = (p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        others = sorted(set(able_too) - set(COMMITTEES))
         return (
             f"plan.aggregation.adversary = {rules.adversary.value} is more than {rules.protocol} "
             f"withstands: choose from {able}, or protocol = {' or '.join(others)}"

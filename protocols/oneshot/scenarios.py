@@ -167,9 +167,9 @@ def ok_complaint_of_one(run):
     run.finish(run.input(run.keys(), lies={LIAR: spoiled_boxes(2)}))
 
 
-def wrong_sum(sent):
+def wrong_sum(sent, by=1):
     share = np.frombuffer(read(KeySum, sent[0]).share, ">u4").astype(np.uint64)
-    return [encode(KeySum(((share + np.uint64(1)) % np.uint64(PRIME)).astype(">u4").tobytes()))]
+    return [encode(KeySum(((share + np.uint64(by)) % np.uint64(PRIME)).astype(">u4").tobytes()))]
 
 
 @ok(
@@ -533,7 +533,7 @@ input_lie(
     "bad_digest",
     "Another ciphertext than the one that is signed.",
     "The key does not open it.",
-    lambda _, sent: [flipped(sent[0], -1), *sent[1:]],
+    lambda _, sent: [flipped(sent[0], len(sent[0]) - 1), *sent[1:]],
 )
 input_lie(
     "bad_boxes_missing",
@@ -640,6 +640,16 @@ def bad_two_wrong_answers(run):
 )
 def bad_another_key(run):
     run.finish(run.input(run.keys()), lies=dict.fromkeys(run.held_by, wrong_sum))
+
+
+@bad_for_server(
+    "All members answer with what is no sum of keys.", "A sum of noise is taken for one of vectors."
+)
+def bad_no_key(run):
+    def lie(sent):
+        return wrong_sum(sent, 1 << 30)
+
+    run.finish(run.input(run.keys()), lies=dict.fromkeys(run.held_by, lie))
 
 
 @bad_for_server("An answer with a word that is no field element.", "The sum is another.")

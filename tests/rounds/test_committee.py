@@ -11,6 +11,7 @@ from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds import Guarantee, Invitation, MemberEnvelope, RoundServer, Summons
 from fedprivacy.rounds.messages import is_of_committee
 from fedprivacy.rounds.policy import AggregationFloor, CommitteeFloor, Requirements
+from fedprivacy.rounds.traffic import download_bytes, upload_bytes
 from fedprivacy.secagg import SERVER, Cohort, Done, Mark, Persist, Send
 from fedprivacy.secagg.masking.messages import ConsistencySignature, SurvivorSet
 from fedprivacy.secagg.oneshot.messages import InputsClosed
@@ -96,6 +97,19 @@ def test_noise_shares_fit_the_slots():
         outcome = consortium.drive().run()
         assert outcome.survivors == consortium.names
         assert outcome.aggregate.sum.tolist() != consortium.exact(consortium.names).tolist()
+
+
+def test_what_a_client_sends_and_receives_was_foretold():
+    with house() as consortium:
+        outcome = consortium.drive().run()
+        up = upload_bytes(consortium.plan, clients=5, length=8)
+        down = download_bytes(consortium.plan, clients=5, length=8, id_bytes=4)
+        met = {meter.phase: meter for meter in outcome.phases}
+        assert set(up) == {"input"}
+        for name in consortium.names:
+            assert met["input"].up[name] == up["input"]
+            # With the invitation foretold to the phase of the first message that is sent.
+            assert met["input"].down[name] < down["input"]
 
 
 # ---------------------------------------------------------------------- once in a round
