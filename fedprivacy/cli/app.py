@@ -11,6 +11,7 @@ from fedprivacy.cli import (
     budgets,
     certs,
     clients,
+    comparisons,
     directories,
     flower,
     join,
@@ -62,6 +63,7 @@ def before(
 
 command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
 command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
+command(app, "compare", *comparisons.EXAMPLES)(comparisons.compare)
 command(app, "plan", *plans.EXAMPLES)(plans.plan)
 command(app, "serve", *serve.EXAMPLES)(serve.serve)
 command(app, "join", *join.EXAMPLES)(join.join)

@@ -10,7 +10,7 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import SEED_BYTES, Rng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import COMMITTEES, Adversary
+from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary
 
 __all__ = ["Terms"]
 
@@ -53,6 +53,12 @@ class Terms:
             name = plan.aggregation.protocol
             raise ConfigurationError(
                 f"plan.aggregation.protocol = {name} has a committee, which is not asked over "
+                "Flower yet: choose secagg or secagg+"
+            )
+        if plan.aggregation.protocol in SHARED_KEYS:
+            name = plan.aggregation.protocol
+            raise ConfigurationError(
+                f"plan.aggregation.protocol = {name} needs a key ceremony, which is not read over "
                 "Flower yet: choose secagg or secagg+"
             )
         signed = _read_directory(directory)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from fedprivacy.arithmetic import PRIME, PackedSum, combine, lagrange_at_zero, limbs_of, split
 from fedprivacy.crypto import KeyPair, MaskStream, SigningKey, verify
 from fedprivacy.randomness import InsecureTestRng, Keystream
+from fedprivacy.reporting.machine_homomorphic import homomorphic_probes
 from fedprivacy.reporting.machine_lattice import lattice_probes
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.traffic import member_work, nominal_sum_plan, round_work
-from fedprivacy.secagg import Membership, SumPlan, Work
+from fedprivacy.secagg import SHARED_KEYS, Membership, SumPlan, Work
 from fedprivacy.secagg.masking.keys import Secret, self_seed
 from fedprivacy.secagg.masking.masks import MaskedVector, add_terms
 from fedprivacy.secagg.masking.messages import (
@@ -78,6 +79,10 @@ def expected_seconds(plan: Plan, *, clients: int, length: int) -> Expected:
     if member is not None:
         agreed = nominal_sum_plan(plan, clients, length)
         probes |= {name: _Probe(*probe) for name, probe in lattice_probes(agreed).items()}
+    if plan.aggregation.protocol in SHARED_KEYS:
+        agreed = nominal_sum_plan(plan, clients, length)
+        found = homomorphic_probes(plan.aggregation.protocol, agreed)
+        probes |= {name: _Probe(*probe) for name, probe in found.items()}
     rates = {name: _seconds(probe) for name, probe in probes.items()}
     return Expected(
         _priced(client, rates),

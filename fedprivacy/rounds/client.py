@@ -7,6 +7,7 @@ each mark before the bytes that the mark speaks of leave.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypedDict
 
 from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import (
@@ -41,9 +42,11 @@ from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
     PROTOCOLS,
     SERVER,
+    SHARED_KEYS,
     Adversary,
     ClientParty,
     Effect,
+    GroupKey,
     Mark,
     Membership,
     Persist,
@@ -59,6 +62,14 @@ __all__ = ["RoundClient"]
 _UNKNOWN = bytes(DIGEST_BYTES)
 
 
+class _Mine(TypedDict):
+    """What a party is given of this client itself."""
+
+    identity: Identity
+    directory: Directory | None
+    floor: int
+
+
 class RoundClient:
     """One client in one attempt at one round; afterwards the object is dead.
 
@@ -70,12 +81,21 @@ class RoundClient:
 
     Between two messages the client can leave memory: `suspend` gives its sealed state, with which
     `resume` goes on in another process, once.
+
+    `group_key` is the clients' part of a key ceremony, for a protocol whose clients share one.
     """
 
     def __init__(
-        self, policy: ClientPolicy, identity: Identity, store: ClientStore, *, rng: Rng
+        self,
+        policy: ClientPolicy,
+        identity: Identity,
+        store: ClientStore,
+        *,
+        rng: Rng,
+        group_key: GroupKey | None = None,
     ) -> None:
         self._policy = policy
+        self._group_key = group_key
         self._identity = identity
         self._store = store
         self._rng = rng
@@ -169,6 +189,7 @@ class RoundClient:
         store: ClientStore,
         *,
         rng: Rng,
+        group_key: GroupKey | None = None,
     ) -> RoundClient:
         """The client that was suspended with these bytes, exactly where it was.
 
@@ -181,18 +202,17 @@ class RoundClient:
         """
         state, directory = store.resume(sealed, identity=identity)
         found = decode(ClientState, state, limit=len(state))
-        client = cls(policy, identity, store, rng=rng)
+        client = cls(policy, identity, store, rng=rng, group_key=group_key)
         client._plan, client._membership = found.round_plan, found.membership
         client._round_id = found.round_plan.round_id
         client._directory = Directory.decode(directory) if directory else None
-        client._party = PROTOCOLS[found.round_plan.plan.aggregation.protocol].resume(
-            found.party,
-            found.round_plan.sum_plan(),
-            found.membership,
-            identity=identity,
-            directory=client._directory,
-            floor=policy.floor,
-        )
+        name, agreed = found.round_plan.plan.aggregation.protocol, found.round_plan.sum_plan()
+        mine = _Mine(identity=identity, directory=client._directory, floor=policy.floor)
+        if (shared := SHARED_KEYS.get(name)) is not None:
+            party = shared.resume(found.party, agreed, found.membership, **mine, key=group_key)
+        else:
+            party = PROTOCOLS[name].resume(found.party, agreed, found.membership, **mine)
+        client._party = party
         return client
 
     # ------------------------------------------------------------------ invitation
@@ -234,18 +254,19 @@ class RoundClient:
         )
         if head is not None:
             self._store.keep_head(head, operator=head.operator)
-        protocol = PROTOCOLS[plan.plan.aggregation.protocol]
-        self._party = protocol.client(
-            plan.sum_plan(),
-            place,
-            identity=self._identity,
-            directory=directory,
-            floor=self._policy.floor,
-            rand=self._rng.child("round-secrets").bytes(protocol.rand_bytes),
-        )
+        self._party = self._made(plan, place, directory)
         self._plan, self._broadcast = plan, invitation.broadcast
         self._membership, self._directory = place, directory
         yield from self._carry_out(self._party.start())
+
+    def _made(self, plan: RoundPlan, place: Membership, directory: Directory | None) -> ClientParty:
+        name, agreed = plan.plan.aggregation.protocol, plan.sum_plan()
+        protocol = PROTOCOLS[name]
+        rand = self._rng.child("round-secrets").bytes(protocol.rand_bytes)
+        mine = _Mine(identity=self._identity, directory=directory, floor=self._policy.floor)
+        if (shared := SHARED_KEYS.get(name)) is not None:
+            return shared.client(agreed, place, **mine, rand=rand, key=self._group_key)
+        return protocol.client(agreed, place, **mine, rand=rand)
 
     def _charge(self, plan: RoundPlan) -> Charge | None:
         """What the round costs this client, by its policy as it is now."""

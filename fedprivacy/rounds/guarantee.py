@@ -8,7 +8,7 @@ from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.privacy import PrivacyClaim
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.rounds.rules import AggregationRules, CommitteeRules, Trust
-from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+from fedprivacy.secagg import PROTOCOLS, SHARED_KEYS, Adversary, Plain
 from fedprivacy.secagg.parameters import SECURITY_BITS
 
 __all__ = ["Guarantee", "defends_against"]
@@ -26,7 +26,14 @@ def defends_against(rules: AggregationRules, *, runs_any_app: bool = False) -> s
         return "nothing is hidden, the server sees every update"
     if runs_any_app:
         return "clients run whatever app the server sends, so that it must send this one"
+    if rules.protocol in SHARED_KEYS:
+        return (
+            "clients share a key: the server follows the protocol, and no client colludes with it"
+        )
     return f"the adversary is {rules.adversary.value}, {_SERVER[rules.adversary]}"
+
+
+_BARE = {True: "The sum itself is exact", False: "No noise is in the sum"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,8 @@ class Guarantee:
             f"least {self.honest_in_sum:,} honest clients{self._but_for_chance()}."
         )
         once = "In one round, across all attempts, at most one sum that holds it is revealed."
+        if self.protocol in SHARED_KEYS:
+            return (*self._under_a_shared_key(), lost)
         if self.adversary is Adversary.HONEST_BUT_CURIOUS:
             once = "A server that follows the protocol reveals one such sum in a round."
         return hidden, once, lost
@@ -129,6 +138,18 @@ class Guarantee:
         once = "In one round, across all attempts, at most one sum that holds it is opened."
         lost = f"Up to {k - t} honest members may be lost at any moment."
         return hidden, opens, once, lost
+
+    def _under_a_shared_key(self) -> tuple[str, ...]:
+        hidden = (
+            "Against a server that follows the protocol and colludes with no client, an honest "
+            f"client's update is seen only inside a sum with at least {self.honest_in_sum:,} "
+            "clients."
+        )
+        opens = (
+            "The clients share one secret key, which the server lacks; they decrypt one sum a round"
+            " and tell the server."
+        )
+        return hidden, opens
 
     def _but_for_chance(self) -> str:
         return f", except with probability at most {self._chance}" if self.degree else ""
@@ -163,8 +184,9 @@ class Guarantee:
         if not self.honest_in_sum:
             lines.append("Nothing is hidden: the server sees every client's update.")
         if self.noise is Trust.NONE:
+            exact = self.protocol not in SHARED_KEYS or SHARED_KEYS[self.protocol].exact
             lines.append(
-                f"The sum itself is exact: what it tells of one {self.unit} is not bounded, and "
+                f"{_BARE[exact]}: what it tells of one {self.unit} is not bounded, and "
                 "sums of several rounds can be compared."
             )
             lines.append(
@@ -187,6 +209,8 @@ class Guarantee:
                 "It rests on the hardness of ring learning with errors, and on the assumption that "
                 "sums of keys and errors tell no more of one than for Gaussians."
             )
+        if self.protocol in SHARED_KEYS:
+            lines += self._shared_key_limits()
         if self.protocol != Plain.name:
             lines += [
                 "A client's values are not checked: one that lies can spoil the sum.",
@@ -194,6 +218,25 @@ class Guarantee:
                 "Not claimed: timing and other side channels of numpy and Python.",
             ]
         return tuple(lines)
+
+    def _shared_key_limits(self) -> list[str]:
+        together = (
+            "The clients share the secret key: any one of them together with the server, or with "
+            "whoever taps the server's traffic, sees every update. One stolen key file opens all "
+            "that was ever encrypted under it."
+        )
+        deviates = (
+            "Not against a server that deviates: clients check whose ciphertexts are in a sum, "
+            "which holds against adding alone."
+        )
+        lines = [together, deviates, "Every client sees each round's sum."]
+        if not SHARED_KEYS[self.protocol].exact:
+            lines.append(
+                "The sum is approximate: it is rounded to integers, which is right while the "
+                "scheme's error stays below a half. That was measured, not proved, and no noise "
+                "can be accounted for in it."
+            )
+        return lines
 
     def __str__(self) -> str:
         kept = [f"+ {line}" for line in self.holds()]

@@ -38,7 +38,7 @@ from fedprivacy.rounds.rules import (
     Trust,
     UpdateRules,
 )
-from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Plain
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SHARED_KEYS, Plain
 from fedprivacy.vector import (
     FixedPoint,
     Pipeline,
@@ -258,7 +258,25 @@ def _protocol_fault(rules: AggregationRules) -> str | None:
         )
     if rules.degree and not protocol.sparse:
         return f"plan.aggregation.degree = {rules.degree} has no use with {rules.protocol}"
-    return _committee_fault(rules)
+    return _shared_key_fault(rules) or _committee_fault(rules)
+
+
+def _shared_key_fault(rules: AggregationRules) -> str | None:
+    """What does not go with a secret key that every client has."""
+    if rules.protocol not in SHARED_KEYS:
+        return None
+    if rules.corrupt:
+        return (
+            f"plan.aggregation.corrupt = {rules.corrupt} with {rules.protocol}, whose clients "
+            "share the secret key: one that colludes with the server is enough to see every "
+            "update: set corrupt = 0, or choose secagg"
+        )
+    if rules.threshold:
+        return (
+            f"plan.aggregation.threshold = {rules.threshold} with {rules.protocol}: each client "
+            "can decrypt alone: leave it out"
+        )
+    return None
 
 
 def _committee_fault(rules: AggregationRules) -> str | None:
@@ -310,7 +328,23 @@ def _noise_fault(plan: Plan) -> str | None:
             "plan.update.weights = summed under noise would release how many units there are: "
             "choose uniform, and a public_weight to divide by"
         )
-    if rules.trust is Trust.DISTRIBUTED and plan.aggregation.protocol == Plain.name:
+    return _who_adds_fault(plan)
+
+
+def _who_adds_fault(plan: Plan) -> str | None:
+    """Why this protocol leaves no room for those who are to add the noise."""
+    rules, path, protocol = plan.noise, "plan.noise", plan.aggregation.protocol
+    if protocol in SHARED_KEYS and not SHARED_KEYS[protocol].exact:
+        return (
+            f"{path}.trust = {rules.trust.value} with protocol = {protocol}: its sums are "
+            "approximate, and noise is accounted for as exact integers: choose bfv, or none"
+        )
+    if protocol in SHARED_KEYS and rules.trust is Trust.SERVER:
+        return (
+            f"{path}.trust = server with protocol = {protocol}: clients decrypt the sum before the "
+            "server adds to it: choose trust = distributed"
+        )
+    if rules.trust is Trust.DISTRIBUTED and protocol == Plain.name:
         return (
             f"{path}.trust = distributed with protocol = {Plain.name} leaves each client with a "
             "share of the noise alone: choose trust = client, or secagg"

@@ -112,6 +112,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     """Path of the store that remembers what this client has answered."""
     data: str = ""
     """This client's own word for its data, a path say: the store refuses it under a second id."""
+    ceremony: str = ""
+    """Path of the clients' part of a key ceremony, for a protocol whose clients share a key."""
     clear: tuple[Clear, ...] = ()
     """Of a Flower app: kinds of messages that are answered in the clear; by default none."""
     require: Requirements = Requirements()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fedprivacy.rounds.rules import AggregationRules
-from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Adversary
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SHARED_KEYS, Adversary
 from fedprivacy.secagg.parameters import choose_graph, graph_fault, graph_of_degree
 
 __all__ = [
@@ -67,6 +67,9 @@ def choose_quorum(rules: AggregationRules, cohort_size: int) -> Quorum:
     if rules.protocol in COMMITTEES:
         # Every client seals the plan's least number of clients, or more, for each member.
         return Quorum(0, rules.committee.opens_with, max(rules.min_clients - c, 0))
+    if rules.protocol in SHARED_KEYS:
+        # Each client can decrypt; they do so for the plan's least number of clients, or more.
+        return Quorum(0, 1, max(rules.min_clients - c, 0))
     if not PROTOCOLS[rules.protocol].sparse:
         threshold = rules.threshold or least_threshold(n, c)
         return Quorum(0, threshold, max(max(threshold, rules.min_clients) - c, 0))
@@ -105,6 +108,9 @@ def quorum_fault(
             return f"min_clients {least} with {c} corrupt may leave one honest: at least {c + 2}"
         fault = _size_fault(rules, cohort_size, least, sparse=False)
         return fault or _committee_fault(rules, cohort_size, threshold)
+    if rules.protocol in SHARED_KEYS:
+        alone = rules.corrupt + 2
+        return _size_fault(rules, cohort_size, alone, sparse=False)
     sparse = PROTOCOLS[rules.protocol].sparse
     if fault := _size_fault(rules, cohort_size, threshold, sparse=sparse):
         return fault

@@ -13,7 +13,15 @@ from fedprivacy.randomness import Rng
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Adversary, Cohort, CommitteePlan, SumPlan
+from fedprivacy.secagg import (
+    COMMITTEES,
+    PROTOCOLS,
+    SHARED_KEYS,
+    Adversary,
+    Cohort,
+    CommitteePlan,
+    SumPlan,
+)
 from fedprivacy.secagg.cohort import MAX_COHORT, Digest
 from fedprivacy.vector import Pipeline
 from fedprivacy.wire import DIGEST_BYTES, Record, digest, encode
@@ -122,7 +130,7 @@ class RoundPlan(Record, frozen=True):
             degree=quorum.degree,
             modulus_bits=plan.pipeline(length, size, clip).modulus_bits(size),
         )
-        if protocol := COMMITTEES.get(rules.protocol):
+        if protocol := COMMITTEES.get(rules.protocol) or SHARED_KEYS.get(rules.protocol):
             protocol.check(frozen.sum_plan())
         return frozen
 
@@ -196,7 +204,8 @@ class RoundPlan(Record, frozen=True):
         if self.modulus_bits != bits:
             detail = f"modulus of {self.modulus_bits} bits where the bounds imply {bits}"
             raise PeerError(Reason.MODULUS, detail)
-        if protocol := COMMITTEES.get(self.plan.aggregation.protocol):
+        name = self.plan.aggregation.protocol
+        if protocol := COMMITTEES.get(name) or SHARED_KEYS.get(name):
             try:
                 protocol.check(self.sum_plan())
             except ConfigurationError as error:

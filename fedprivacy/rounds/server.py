@@ -31,7 +31,9 @@ from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
     COMMITTEES,
     PROTOCOLS,
+    SHARED_KEYS,
     Aborted,
+    Admission,
     Cohort,
     CommitteeServerParty,
     Done,
@@ -51,7 +53,7 @@ __all__ = ["RoundServer"]
 
 _Heard = Envelope | Refusal | MemberEnvelope | MemberRefusal
 
-_ANSWERED = frozenset({"consistency", "unmasking"})
+_ANSWERED = frozenset({"consistency", "unmasking", "decryption"})
 """The phases that clients answer once a round."""
 
 
@@ -63,7 +65,8 @@ class RoundServer:
     `PeerError` with the culprit, who is then out of the attempt; a message of another attempt has
     none. `rng` draws the graph of neighbours, where there is one, and the noise, where the server
     is trusted with it. `ledger` is the head that the plan names. Processes of a `pool`, whose owner
-    ends it, share the work of unmasking.
+    ends it, share the work of unmasking. `admission` is the server's part of a key ceremony, for a
+    protocol whose clients share a key; native code then reads what they send in the pool's process.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class RoundServer:
         ledger: SignedHead | None = None,
         pool: Executor | None = None,
         committee: Cohort | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._plan = round_plan
         self._round_id = round_plan.round_id
@@ -88,7 +92,7 @@ class RoundServer:
         self._committee = committee
         self._holders = frozenset(committee.members if committee else ())
         self._opener: CommitteeServerParty | None = None
-        self._party = self._made(directory, rng, pool)
+        self._party = self._made(directory, rng, pool, admission)
         self._check_apart(directory, ledger)
         self._rng = rng
         self._refused: dict[str, Reason] = {}
@@ -100,8 +104,18 @@ class RoundServer:
         self._last = 0
         self._next_clip = round_plan.clip
 
-    def _made(self, directory: Directory | None, rng: Rng, pool: Executor | None) -> ServerParty:
+    def _made(
+        self,
+        directory: Directory | None,
+        rng: Rng,
+        pool: Executor | None,
+        admission: Admission | None,
+    ) -> ServerParty:
         name, agreed = self._plan.plan.aggregation.protocol, self._plan.sum_plan()
+        if (shared := SHARED_KEYS.get(name)) is not None:
+            return shared.server(
+                agreed, self._cohort, directory, rng=rng, pool=pool, admission=admission
+            )
         if (protocol := COMMITTEES.get(name)) is None:
             return PROTOCOLS[name].server(agreed, self._cohort, directory, rng=rng, pool=pool)
         self._opener = protocol.server(

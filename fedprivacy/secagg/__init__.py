@@ -1,5 +1,6 @@
 """Protocols that compute one thing, the sum of integer vectors, behind one contract."""
 
+from fedprivacy.secagg.ceremony import Admission, GroupKey
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import (
     SERVER,
@@ -18,20 +19,27 @@ from fedprivacy.secagg.contract import (
     SendChunk,
     SendToMember,
     ServerParty,
+    SharedKeyProtocol,
     Source,
     SummingProtocol,
     SumPlan,
 )
+from fedprivacy.secagg.homomorphic import BFV, CKKS, CKKS8192
 from fedprivacy.secagg.masking import SecAgg, SecAggPlus
 from fedprivacy.secagg.oneshot import OneShot
 from fedprivacy.secagg.plain import Plain
 from fedprivacy.secagg.work import Work
 
 __all__ = [
+    "BFV",
+    "CKKS",
+    "CKKS8192",
     "COMMITTEES",
     "PROTOCOLS",
     "SERVER",
+    "SHARED_KEYS",
     "Aborted",
+    "Admission",
     "Adversary",
     "ClientParty",
     "Cohort",
@@ -41,6 +49,7 @@ __all__ = [
     "CommitteeServerParty",
     "Done",
     "Effect",
+    "GroupKey",
     "Mark",
     "Membership",
     "OneShot",
@@ -52,6 +61,7 @@ __all__ = [
     "SendChunk",
     "SendToMember",
     "ServerParty",
+    "SharedKeyProtocol",
     "Source",
     "SumPlan",
     "SummingProtocol",
@@ -60,6 +70,9 @@ __all__ = [
 
 COMMITTEES: dict[str, CommitteeProtocol] = {p.name: p for p in (OneShot(),)}
 """The protocols that open their sums with a committee."""
+SHARED_KEYS: dict[str, SharedKeyProtocol] = {p.name: p for p in (BFV(), CKKS(), CKKS8192())}
+"""The protocols whose clients share a secret key; they need the extra `he`."""
 PROTOCOLS: dict[str, SummingProtocol] = {p.name: p for p in (Plain(), SecAgg(), SecAggPlus())}
 PROTOCOLS |= COMMITTEES
+PROTOCOLS |= SHARED_KEYS
 """Every protocol by its name in a plan."""

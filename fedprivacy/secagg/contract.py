@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fedprivacy.crypto import Directory, Identity, Suite
 from fedprivacy.errors import RoundAborted
 from fedprivacy.randomness import Rng
+from fedprivacy.secagg.ceremony import Admission, GroupKey
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.work import Work
 
@@ -44,6 +45,7 @@ __all__ = [
     "SendChunk",
     "SendToMember",
     "ServerParty",
+    "SharedKeyProtocol",
     "Source",
     "SumPlan",
     "SummingProtocol",
@@ -408,4 +410,62 @@ class CommitteeProtocol(SummingProtocol, Protocol):
         `floor` is the member's own least number of clients in a sum that it helps to open; `rand`
         are `member_rand_bytes` uniform bytes, used for nothing else.
         """
+        ...
+
+
+class SharedKeyProtocol(SummingProtocol, Protocol):
+    """A protocol whose clients share one secret key, made in a ceremony, that the server lacks."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether its sums are exact by proof, and not by rounding what is approximate."""
+        ...
+
+    def check(self, plan: SumPlan) -> None:
+        """Raise `ConfigurationError` for a plan of which no sum can be computed."""
+        ...
+
+    def ceremony(self, *, rng: Rng) -> GroupKey:
+        """A fresh key for all clients."""
+        ...
+
+    def server(
+        self,
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
+        admission: Admission | None = None,
+    ) -> ServerParty:
+        """As for others; native code reads what clients send in a process of `pool`."""
+        ...
+
+    def client(
+        self,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        rand: bytes,
+        key: GroupKey | None = None,
+    ) -> ClientParty:
+        """As for others; the ceremony's `key` must be there."""
+        ...
+
+    def resume(
+        self,
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        key: GroupKey | None = None,
+    ) -> ClientParty:
+        """As for others, with the same key."""
         ...

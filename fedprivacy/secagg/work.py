@@ -48,5 +48,10 @@ class Work:
     coefficients_folded: int = 0
     """Parsed, digested and added."""
     coefficients_decrypted: int = 0
+    ciphertexts_encrypted: int = 0
+    """Of a homomorphic scheme, each with its MAC."""
+    ciphertexts_added: int = 0
+    """Authenticated, checked, loaded twice by the library, and added."""
+    ciphertexts_decrypted: int = 0
     values_released: int = 0
     """Unpacked and decoded."""

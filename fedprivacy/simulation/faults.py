@@ -21,6 +21,7 @@ class Phase(Enum):
     OPENING = "opening"
     CONSISTENCY = "consistency"
     UNMASKING = "unmasking"
+    DECRYPTION = "decryption"
 
 
 class Drop(Section, frozen=True, kw_only=True):

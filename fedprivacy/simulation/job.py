@@ -19,7 +19,7 @@ from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.policy import NoiseFloor
 from fedprivacy.rounds.rules import AUTO, CommitteeRules, NoiseRules, Trust
 from fedprivacy.rounds.sampling import smallest_cohort
-from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Adversary, Plain
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SHARED_KEYS, Adversary, Plain
 from fedprivacy.simulation.dealing import FeatureScale, Population
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import deal_hospitals, hospital_name
@@ -139,6 +139,15 @@ class Job:
         drawn = CommitteeRules.drawn(rules.corrupt, fewest)
         return rules.committee if rules.committee.count else drawn
 
+    def _adds_none(self, protocol: str) -> bool:
+        """Whether the plan's noise cannot be added under a protocol."""
+        trust, shared = self.plan.noise.trust, SHARED_KEYS.get(protocol)
+        if trust is Trust.NONE:
+            return False
+        if shared is not None:
+            return not shared.exact or trust is Trust.SERVER
+        return protocol == Plain.name and trust is Trust.DISTRIBUTED
+
     def _with(self, protocol: str, adversary: Adversary) -> Job:
         replace = msgspec.structs.replace
         # Degree and threshold are those of the plan's own protocol: take the least that are safe.
@@ -150,17 +159,27 @@ class Job:
             threshold=0,
             committee=self._committee(protocol),
         )
+        corrupt = rules.corrupt
+        if protocol in SHARED_KEYS:
+            # One client that colludes has the key of all: the comparison is without any.
+            rules, corrupt = replace(rules, corrupt=0), 0
         plan, policy = replace(self.plan, aggregation=rules), self.policy
-        if protocol == Plain.name and plan.noise.trust is Trust.DISTRIBUTED:
-            # A share of noise protects nobody by itself: the comparison is with none at all, in
-            # which no client with a budget would take part.
+        if self._adds_none(protocol):
+            # A share of noise protects nobody by itself, and noise in a sum that is approximate is
+            # not what was accounted for: the comparison is with none at all, in which no client
+            # with a budget would take part.
             plan = replace(plan, noise=NoiseRules())
             require = replace(policy.require, noise=NoiseFloor())
             policy = replace(policy, require=require, budget={})
         settled = settle(plan, smallest_cohort(plan, self.file.clients))
         settled.plan.check()
         rules, require = settled.plan.aggregation, policy.require
-        floors = replace(require.aggregation, protocol=(rules.protocol,), adversary=rules.adversary)
+        floors = replace(
+            require.aggregation,
+            protocol=(rules.protocol,),
+            adversary=rules.adversary,
+            corrupt=min(require.aggregation.corrupt, corrupt),
+        )
         policy = replace(policy, require=replace(require, aggregation=floors))
         return dataclasses.replace(self, plan=settled.plan, policy=policy, why=settled.why)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from fedprivacy.crypto import Directory, Identity, SigningKey
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import SEED_BYTES, Rng
+from fedprivacy.secagg import GroupKey, SharedKeyProtocol
 
 __all__ = ["Members"]
 
@@ -26,6 +27,8 @@ class Members:
     authority: bytes
     directory: Directory | None
     folder: Path | None
+    group_key: GroupKey | None = None
+    """Of a ceremony, where the protocol has one: all clients share it."""
     _stores: dict[str, ClientStore] = field(default_factory=dict)
 
     @classmethod
@@ -35,6 +38,7 @@ class Members:
         *,
         committee: Iterable[str] = (),
         with_directory: bool,
+        ceremony: SharedKeyProtocol | None = None,
         folder: Path | None,
         rng: Rng,
     ) -> Members:
@@ -49,7 +53,8 @@ class Members:
         if with_directory:
             entries = [(name, identity.key.public) for name, identity in identities.items()]
             directory = Directory.sign(1, entries, authority)
-        return cls(identities, clients, authority.public, directory, folder)
+        key = None if ceremony is None else ceremony.ceremony(rng=rng.child("ceremony"))
+        return cls(identities, clients, authority.public, directory, folder, key)
 
     @property
     def names(self) -> tuple[str, ...]:

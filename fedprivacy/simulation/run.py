@@ -36,7 +36,9 @@ from fedprivacy.rounds.record import (
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.rounds.run_folder import RunFolder
 from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn, weakest_cohort
-from fedprivacy.secagg import COMMITTEES, Adversary, Cohort, Mark, Persist
+from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary, Cohort, Mark, Persist
+from fedprivacy.secagg.homomorphic import WorkerProcess
+from fedprivacy.secagg.homomorphic.native import warm
 from fedprivacy.simulation.faults import Dropouts
 from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.members import Members
@@ -79,6 +81,7 @@ class Simulation:
     training: Training = field(init=False, repr=False)
     _members: Members = field(init=False)
     _books: Books | None = None
+    _worker: WorkerProcess | None = None
     _files: RunFolder | None = None
     _cohort: int = field(init=False)
     _clip: float = field(init=False)
@@ -114,9 +117,13 @@ class Simulation:
             names,
             committee=plan.aggregation.committee.members,
             with_directory=plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS,
+            ceremony=SHARED_KEYS.get(plan.aggregation.protocol),
             folder=self.folder if file.stores is Stores.FILES else None,
             rng=self.rng,
         )
+        if self._members.group_key is not None:
+            self._worker = WorkerProcess()
+            self._worker.submit(warm, plan.aggregation.protocol).result()
 
     def run(self, observer: Observer) -> RunRecord:
         """Every round of the job, or until its budget is spent; a round may end without a sum."""
@@ -133,9 +140,11 @@ class Simulation:
         return self._finish(tuple(rounds))
 
     def close(self) -> None:
-        """Let go of the ledger and the clients' stores."""
+        """Let go of the ledger, the clients' stores and the worker."""
         if self._books is not None:
             self._books.close()
+        if self._worker is not None:
+            self._worker.shutdown()
         self._members.close()
 
     # ------------------------------------------------------------------ rounds
@@ -203,7 +212,7 @@ class Simulation:
         if books is not None:
             reserved = books.reserve(self.run_id, number, attempt, len(cohort.members))
         head = books.head() if books is not None else None
-        training, witness = self.training, Witness()
+        training, witness, key = self.training, Witness(), self._members.group_key
         broadcast = training.broadcast
         plan = RoundPlan.freeze(
             self.job.plan,
@@ -225,6 +234,7 @@ class Simulation:
                 self._members.identities[name],
                 self._members.store(name),
                 rng=witness.watched(name, self.rng.child(f"client/{name}/{number}/{attempt}")),
+                group_key=key,
             )
             for name in cohort.members
         }
@@ -244,7 +254,9 @@ class Simulation:
             broadcast,
             rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
             ledger=head,
+            pool=self._worker,
             committee=committee,
+            admission=None if key is None else key.server_part,
         )
         drive = InProcess(
             server,

@@ -7,6 +7,7 @@ nothing is under way any more.
 
 from __future__ import annotations
 
+import enum
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from fedprivacy.secagg import SERVER, Aborted, Done, Effect, Persist, Send
 from fedprivacy.vector import Aggregate, Update
 from fedprivacy.wire import Transcript
 
-__all__ = ["Channel", "Delivery", "InProcess", "Outcome", "PhaseMeter"]
+__all__ = ["Channel", "Delivery", "InProcess", "Outcome", "PhaseMeter", "Role"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,21 @@ def _faithful(delivery: Delivery) -> Iterable[Delivery]:
     return (delivery,)
 
 
+class Role(enum.Enum):
+    """As what a party computes."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    MEMBER = "member"
+    """Of a committee."""
+
+
+def _role(delivery: Delivery) -> Role:
+    if delivery.recipient == SERVER:
+        return Role.SERVER
+    return Role.MEMBER if is_of_committee(delivery.message) else Role.CLIENT
+
+
 @dataclass(slots=True)
 class PhaseMeter:
     """What one phase took: computing seconds of all, bytes by client and member, who was lost."""
@@ -58,6 +74,12 @@ class PhaseMeter:
     committee_down: Counter[str] = field(default_factory=Counter)
     """Those of members of a committee, as such."""
     lost: tuple[str, ...] = ()
+    seconds_by_role: dict[Role, float] = field(default_factory=dict)
+
+    def spend(self, role: Role, seconds: float) -> None:
+        """Count what a party computed."""
+        self.seconds += seconds
+        self.seconds_by_role[role] = self.seconds_by_role.get(role, 0.0) + seconds
 
 
 @dataclass(slots=True)
@@ -148,7 +170,7 @@ class InProcess:
             else:
                 self._to_client(delivery)
             trained = self._outcome.training_seconds - idle
-            self._meter.seconds += perf_counter() - started - trained
+            self._meter.spend(_role(delivery), perf_counter() - started - trained)
 
     def _close_phase(self) -> None:
         self._meter.lost = tuple(sorted(self._server.waiting_for))
@@ -156,7 +178,7 @@ class InProcess:
         self._outcome.phases.append(closing)
         started = perf_counter()
         effects = list(self._server.advance())
-        closing.seconds += perf_counter() - started
+        closing.spend(Role.SERVER, perf_counter() - started)
         self._meter.phase = self._server.phase
         self._observe(closing)
         self._carry_out(SERVER, effects)

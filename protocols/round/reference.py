@@ -75,7 +75,7 @@ ROUND_REASONS = {
     "SUM_RANGE": 83,
 }
 # Of a committee, registered in protocols/oneshot.
-COMMITTEE_REASONS = {"POLICY_COMMITTEE": 120, "COMMITTEE": 121}
+COMMITTEE_REASONS = {"POLICY_COMMITTEE": 140, "COMMITTEE": 141}
 REASONS = secagg.REASONS | ROUND_REASONS | COMMITTEE_REASONS
 
 
@@ -358,7 +358,11 @@ PROTOCOLS = {
     "secagg": (HONEST_BUT_CURIOUS, MALICIOUS),
     RING: (HONEST_BUT_CURIOUS, SEMI_MALICIOUS),
     ONE_SHOT: (MALICIOUS,),
+    "bfv": (HONEST_BUT_CURIOUS,),
+    "ckks": (HONEST_BUT_CURIOUS,),
+    "ckks-8192": (HONEST_BUT_CURIOUS,),
 }
+SHARED_KEYS = ("bfv", "ckks", "ckks-8192")
 MAX_COMMITTEE = 256
 # From the least that a client needs to trust others with to the most that it adds itself.
 TRUSTS = ("none", "server", "distributed", "client")
@@ -500,8 +504,19 @@ def threshold_of(plan, n):
     """SPEC 4.2: the one place where t follows from a plan and a cohort."""
     if plan.aggregation.protocol == ONE_SHOT:
         return committee_threshold(plan.aggregation.committee)
+    if plan.aggregation.protocol in SHARED_KEYS:
+        return 1
     on_complete_graph(plan.aggregation)
     return plan.aggregation.threshold or least_safe_threshold(n, plan.aggregation.corrupt)
+
+
+def shared_key_fits(plan):
+    """SPEC 4.6: no client is corrupt, each decrypts alone, and who adds noise."""
+    rules, trust = plan.aggregation, plan.noise.trust
+    if rules.protocol not in SHARED_KEYS:
+        return True
+    noisy = ("none", "distributed", "client") if rules.protocol == "bfv" else ("none",)
+    return rules.corrupt == 0 and rules.threshold == 0 and trust in noisy
 
 
 def members_of(committee):
@@ -545,6 +560,8 @@ def quorum_holds(rules, n, t):
     if rules.protocol == ONE_SHOT:
         enough = rules.corrupt + 2 <= rules.min_clients <= n - losses(rules, n)
         return enough and committee_holds(rules, n, t)
+    if rules.protocol in SHARED_KEYS:
+        return rules.corrupt + 2 <= rules.min_clients <= n - losses(rules, n)
     on_complete_graph(rules)
     c, needed = rules.corrupt, max(t, rules.min_clients)
     return (
@@ -594,6 +611,7 @@ def check_round_plan(plan):
     require(rules.adversary in PROTOCOLS[rules.protocol], "PLAN")
     require(rules.degree == 0 or rules.protocol == RING, "PLAN")
     require(committee_fits(rules), "PLAN")
+    require(shared_key_fits(plan.plan), "PLAN")
     require(rules.min_clients >= 2, "PLAN")
     require(math.isfinite(plan.plan.update.clip), "PLAN")
     require(0.0 < plan.clip <= plan.plan.update.clip, "PLAN")
@@ -613,8 +631,8 @@ def check_round_plan(plan):
     require(plan.threshold == threshold_of(plan.plan, plan.cohort_size), "PLAN")
     require(plan.degree == 0, "PLAN")
     require(plan.modulus_bits == Pipeline(plan).modulus_bits(plan.cohort_size), "MODULUS")
-    if rules.protocol == ONE_SHOT:
-        raise NotHere(ONE_SHOT)
+    if rules.protocol == ONE_SHOT or rules.protocol in SHARED_KEYS:
+        raise NotHere(rules.protocol)
 
 
 # ------------------------------------------------------------------ SPEC 9: vectors
