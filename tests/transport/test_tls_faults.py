@@ -139,7 +139,7 @@ def play_all(seeds, folder):
     certificates = Certificates(folder / "certs")
     for identity in parties.identities.values():
         certificates.client(identity)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(4) as pool:
         ends = list(pool.map(lambda s: play(s, folder, certificates), schedules))
     wanted = ["abort" if oracle(s, parties.names) is None else "sum" for s in schedules]
     assert ends == wanted

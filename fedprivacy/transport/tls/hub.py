@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import queue
 import socket
 import time
@@ -230,10 +231,11 @@ class Hub:
         self._room.set()
         self._spawn(self._accept())
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._thread.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _stop(self, reason: Reason | None) -> None:
         self._closing = True
@@ -260,7 +262,9 @@ class Hub:
                     return
                 await asyncio.sleep(0.1)  # until others have closed
                 continue
-            self._spawn(self._serve(taken, f"{address[0]}:{address[1]}", slots))
+            serving = self._spawn(self._serve(taken, f"{address[0]}:{address[1]}", slots))
+            # Also where it is cancelled before it began.
+            serving.add_done_callback(functools.partial(_close, taken))
 
     async def _serve(self, taken: socket.socket, where: str, slots: asyncio.Semaphore) -> None:
         connection, peer = None, None
@@ -429,6 +433,10 @@ class Hub:
     def _set_ready(self, name: str) -> None:
         if peer := self._peers.get(name):
             peer.ready.set()
+
+
+def _close(taken: socket.socket, _: object) -> None:
+    taken.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
