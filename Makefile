@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/fedprivacy run examples/hospitals/job.toml $(if $(PROTOCOL),--protocol $(PROTOCOL))
+	@$(BIN)/fedprivacy run examples/hospitals/job.toml --attack $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 # A SuperLink and five SuperNodes as processes on this machine, one of them killed in mid-round.
 flower-demo: $(STAMP)

@@ -27,8 +27,8 @@ class Reason(enum.Enum):
 
     Codes are never reused, and each has one meaning; 81 was one that nobody raised. 1-19 speak of
     bytes, 20-39 of the plan and the directory, 40-59 of keys and shares, 60-79 of survivors,
-    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of
-    the channel.
+    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of the
+    channel, 120-139 of ciphertexts under a key that clients share, 140-159 of a committee.
     """
 
     MALFORMED = 1
@@ -198,6 +198,20 @@ class Reason(enum.Enum):
     """The authority's list of revoked certificates is missing or out of date."""
     CHANNEL_DAMAGED = 117
     """TLS found that bytes were changed on the way."""
+
+    CIPHERTEXT = 120
+    """The bytes are not one ciphertext of the plan's parameters."""
+    CIPHERTEXT_MAC = 121
+    """A ciphertext that no holder of this ceremony's key sealed for this round and place."""
+    SUM_MEMBERS = 122
+    """An encrypted sum of other ciphertexts than those of the survivors who are named."""
+    SUM_DISAGREES = 123
+    """Most of those who decrypted the sum say another than the one that is kept."""
+
+    POLICY_COMMITTEE = 140
+    """The committee is smaller, opens more easily or has other members than the policy demands."""
+    COMMITTEE = 141
+    """The server is itself enrolled: it could be of the committee that is to hold it in check."""
 
 
 class FedPrivacyError(Exception):

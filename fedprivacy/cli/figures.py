@@ -10,8 +10,15 @@ from fedprivacy.cli.choices import chosen
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.quorum import share_of
-from fedprivacy.rounds.rules import AUTO, CLIENT_UNIT, AggregationRules, DatasetRules, UpdateRules
-from fedprivacy.secagg import Adversary
+from fedprivacy.rounds.rules import (
+    AUTO,
+    CLIENT_UNIT,
+    AggregationRules,
+    CommitteeRules,
+    DatasetRules,
+    UpdateRules,
+)
+from fedprivacy.secagg import COMMITTEES, Adversary
 from fedprivacy.vector import Weights
 
 __all__ = ["Figures"]
@@ -51,6 +58,7 @@ class Figures:
         adversary = self._adversary()
         corrupt = self._corrupt(adversary, clients)
         least = 2 if self.min_clients is None else self.min_clients
+        drawn = CommitteeRules.drawn(corrupt, clients)
         plan = Plan(
             schema="fedprivacy/plan/1",
             dataset=DatasetRules(id="figures", unit=CLIENT_UNIT),
@@ -60,6 +68,7 @@ class Figures:
                 min_clients=least,
                 corrupt=corrupt,
                 dropout=dropout,
+                committee=drawn if self.protocol in COMMITTEES else CommitteeRules(),
             ),
             update=UpdateRules(clip=1.0, value_bits=self.bits or _BITS, weights=Weights.UNIFORM),
         )

@@ -101,3 +101,37 @@ def enroll(
         typer.echo(f"{enrolment.client_id}  {enrolment.public_key.hex()}")
     write_text(into, draft.to_json())
     typer.echo(f"{into} has {len(draft.entries)}: `fedprivacy directory sign` makes them valid")
+
+
+@command(app, "ceremony", "fedprivacy keys ceremony study-7 --protocol bfv --out ceremony")
+def ceremony(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    *,
+    protocol: Annotated[
+        str,
+        typer.Option("--protocol", metavar="NAME", help="bfv, ckks or ckks-8192."),
+    ] = "bfv",
+    out: _Out,
+) -> None:
+    """Make the secret key that all clients of a homomorphic protocol share.
+
+    One client runs it, and gives the clients' part to the other clients, never to the server. With
+    that file and the server's traffic anybody sees every update of every client. The server's part
+    decrypts nothing. No file is ever replaced.
+    """
+    from fedprivacy.errors import ConfigurationError
+    from fedprivacy.randomness import SystemRng
+    from fedprivacy.secagg import SHARED_KEYS
+
+    if protocol not in SHARED_KEYS:
+        known = ", ".join(SHARED_KEYS)
+        raise ConfigurationError(f"--protocol {protocol} shares no key: choose from {known}")
+    key = SHARED_KEYS[protocol].ceremony(rng=SystemRng())
+    make_folder(out)
+    clients, server = out / f"{name}.clients.key", out / f"{name}.server.key"
+    key.save(clients)
+    key.server_part.save(server)
+    typer.echo(f"for every client, and nobody else: {clients}")
+    typer.echo(f"for the server:                    {server}")
+    typer.echo("name the first in client.toml (ceremony); any one client with it, together with")
+    typer.echo("the server, can decrypt every client's update")

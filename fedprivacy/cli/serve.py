@@ -76,6 +76,11 @@ def _served(file: ServerFile, folder: Path, status: Status, stop: Stopping) -> R
     from fedprivacy.transport.tls.journal import Journal, Step
 
     job = Job.from_toml(folder / file.job)
+    if job.plan.aggregation.committee.count:
+        raise ConfigurationError(
+            f"plan.aggregation.protocol = {job.plan.aggregation.protocol} has a committee, which "
+            "is not asked over TLS yet: choose secagg or secagg+"
+        )
     run_folder = folder / file.run
     make_folder(run_folder)
     with closing(Journal.open(run_folder)) as journal:

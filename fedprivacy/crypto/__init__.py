@@ -18,9 +18,10 @@ from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
 from fedprivacy.crypto.draft import DirectoryDraft
 from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, check_client_id
 from fedprivacy.crypto.kdf import derive
+from fedprivacy.crypto.mac import MAC_BYTES, mac, verify_mac
 from fedprivacy.crypto.masks import MaskStream
 from fedprivacy.crypto.revocation import read_revocations, revocation_list
-from fedprivacy.crypto.secret_files import check_private, write_secret
+from fedprivacy.crypto.secret_files import check_private, read_secret, write_secret
 from fedprivacy.crypto.signing import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
@@ -34,6 +35,7 @@ __all__ = [
     "CHECKSUM_BYTES",
     "CLIENT_ID_PATTERN",
     "KEY_BYTES",
+    "MAC_BYTES",
     "MAX_ENTRIES",
     "OVERHEAD_BYTES",
     "PUBLIC_KEY_BYTES",
@@ -60,12 +62,15 @@ __all__ = [
     "fingerprint",
     "has_small_order",
     "is_weak",
+    "mac",
     "new_tls_key",
     "read_revocations",
+    "read_secret",
     "revocation_list",
     "seal",
     "tls_key_pem",
     "unseal",
     "verify",
+    "verify_mac",
     "write_secret",
 ]

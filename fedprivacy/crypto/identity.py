@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from fedprivacy.crypto.secret_files import OWNER_ONLY, write_secret
+from fedprivacy.crypto.secret_files import read_secret, write_secret
 from fedprivacy.crypto.signing import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
@@ -69,15 +68,7 @@ class Identity:
         anything but an Ed25519 key.
         """
         name = Path(path)
-        try:
-            # Mode and content of one open file: the path may change its meaning in between.
-            with name.open("rb") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                pem = file.read(_KEY_FILE_LIMIT)
-        except OSError as error:
-            raise ConfigurationError(f"{name}: {error.strerror}") from None
-        if mode & ~OWNER_ONLY:
-            raise ConfigurationError(f"{name} has mode {mode:04o}: run chmod 600 on it")
+        pem = read_secret(name, limit=_KEY_FILE_LIMIT)
         try:
             return cls(client_id, SigningKey.from_pem(pem))
         except ValueError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from fedprivacy.errors import ConfigurationError
 
-__all__ = ["OWNER_ONLY", "check_private", "write_secret"]
+__all__ = ["OWNER_ONLY", "check_private", "read_secret", "write_secret"]
 
 OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
@@ -34,11 +35,22 @@ def write_secret(path: str | os.PathLike[str], secret: bytes) -> None:
 
 def check_private(path: str | os.PathLike[str]) -> None:
     """Raise `ConfigurationError` where the file of a key cannot be read, or others may read it."""
-    name = os.fspath(path)
+    read_secret(path, limit=0)
+
+
+def read_secret(path: str | os.PathLike[str], *, limit: int) -> bytes:
+    """The first `limit` bytes of a file that only its owner can read.
+
+    Raises `ConfigurationError` when it cannot be read, or lets others read it.
+    """
+    name = Path(path)
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - a path of any kind
+        # Mode and content of one open file: the path may change its meaning in between.
+        with name.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            secret = file.read(limit)
     except OSError as error:
         raise ConfigurationError(f"{name}: {error.strerror}") from None
     if mode & ~OWNER_ONLY:
         raise ConfigurationError(f"{name} has mode {mode:04o}: run chmod 600 on it")
+    return secret

@@ -10,7 +10,7 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import SEED_BYTES, Rng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import Adversary
+from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary
 
 __all__ = ["Terms"]
 
@@ -49,6 +49,18 @@ class Terms:
     ) -> Terms:
         """Terms that fit the plan; raises `ConfigurationError` with the remedy for others."""
         plan.check()
+        if plan.aggregation.protocol in COMMITTEES:
+            name = plan.aggregation.protocol
+            raise ConfigurationError(
+                f"plan.aggregation.protocol = {name} has a committee, which is not asked over "
+                "Flower yet: choose secagg or secagg+"
+            )
+        if plan.aggregation.protocol in SHARED_KEYS:
+            name = plan.aggregation.protocol
+            raise ConfigurationError(
+                f"plan.aggregation.protocol = {name} needs a key ceremony, which is not read over "
+                "Flower yet: choose secagg or secagg+"
+            )
         signed = _read_directory(directory)
         _check_directory(signed, plan)
         if ledger is None and plan.noise.trust is not Trust.NONE:

@@ -9,7 +9,7 @@ from fedprivacy.ledger.budget_releases import spend_of
 from fedprivacy.ledger.budget_state import Budget, BudgetStatus, Reservation, ReservationState
 from fedprivacy.ledger.client_budget import Charge, ClientBudget
 from fedprivacy.ledger.client_history import ClientHistory, DatasetCharges
-from fedprivacy.ledger.client_store import ClientStore, Once
+from fedprivacy.ledger.client_store import ClientStore, Once, Role
 from fedprivacy.ledger.heads import HEAD_LIMIT, Contradiction, Finding, SignedHead
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "PrivacyEvent",
     "Reservation",
     "ReservationState",
+    "Role",
     "SignedHead",
     "Spend",
     "Verification",

@@ -30,11 +30,19 @@ from fedprivacy.ledger.client_history import ClientHistory, client_history
 from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
 from fedprivacy.ledger.suspended import keep, seal_state, sealed_digest, supersede, take
-from fedprivacy.ledger.tables import answers, attempts, directories, facts, heads, spent
+from fedprivacy.ledger.tables import (
+    answers,
+    attempts,
+    directories,
+    facts,
+    heads,
+    seats,
+    spent,
+)
 from fedprivacy.randomness import Rng
 from fedprivacy.wire import encode
 
-__all__ = ["ClientStore", "Once"]
+__all__ = ["ClientStore", "Once", "Role"]
 
 
 class Once(enum.Enum):
@@ -42,6 +50,14 @@ class Once(enum.Enum):
 
     ATTEMPT = "attempt"
     ROUND = "round"
+
+
+class Role(enum.Enum):
+    """As what an identity takes part in an attempt; it may be both."""
+
+    CLIENT = "begin"
+    MEMBER = "begin-as-member"
+    """Of the committee."""
 
 
 class ClientStore:
@@ -126,8 +142,12 @@ class ClientStore:
         round_id: bytes,
         broadcast: bytes,
         terms: bytes,
+        *,
+        role: Role = Role.CLIENT,
     ) -> None:
         """Take part in one attempt at one round of a run; each only once, and only forwards.
+
+        So in either role. What a member of a committee answers stands beside what a client does.
 
         `ROUND_SEEN` if this attempt was begun, or a later one at this round, or a later round of
         this run; `ANSWERED` if this client answered an earlier attempt at this round;
@@ -137,11 +157,12 @@ class ClientStore:
         where = f"round {round}, attempt {attempt}"
         key = {"run_id": run_id, "round": round, "attempt": attempt}
         record = _key_bytes(run_id, round, attempt)
-        with self._file.writing("begin", *record, round_id, broadcast, terms) as connection:
+        begun = attempts if role is Role.CLIENT else seats
+        with self._file.writing(role.value, *record, round_id, broadcast, terms) as connection:
             seen = connection.execute(
-                select(attempts.c.round, attempts.c.attempt)
-                .where(attempts.c.run_id == run_id)
-                .where(tuple_(attempts.c.round, attempts.c.attempt) >= (round, attempt))
+                select(begun.c.round, begun.c.attempt)
+                .where(begun.c.run_id == run_id)
+                .where(tuple_(begun.c.round, begun.c.attempt) >= (round, attempt))
                 .limit(1)
             ).first()
             if seen is not None:
@@ -151,13 +172,14 @@ class ClientStore:
                 )
             if _answered(connection, run_id, round):
                 raise PeerError(Reason.ANSWERED, f"{where} where round {round} was answered")
-            earlier = select(attempts.c.terms).where(_is_round(attempts, run_id, round)).limit(1)
+            earlier = select(begun.c.terms).where(_is_round(begun, run_id, round)).limit(1)
             if connection.execute(earlier).scalar() not in (None, terms):
                 detail = f"{where} has another plan or cohort than an earlier attempt"
                 raise PeerError(Reason.ATTEMPT_CHANGED, detail)
             row = {**key, "round_id": round_id, "broadcast": broadcast, "terms": terms}
-            _insert_once(connection, attempts, row, Reason.ROUND_SEEN, f"{where} was begun")
-            supersede(connection, run_id)
+            _insert_once(connection, begun, row, Reason.ROUND_SEEN, f"{where} was begun")
+            if role is Role.CLIENT:
+                supersede(connection, run_id)
 
     def mark_spent(
         self,

@@ -29,7 +29,7 @@ __all__ = ["AnchoredFile", "fact"]
 
 _MEMORY = ":memory:"
 _FAMILY = b"fedprivacy/client-store/"
-_SCHEMA = _FAMILY + b"3"
+_SCHEMA = _FAMILY + b"4"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
 
 

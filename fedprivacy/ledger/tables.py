@@ -13,6 +13,7 @@ __all__ = [
     "facts",
     "heads",
     "metadata",
+    "seats",
     "sources",
     "spent",
     "suspended",
@@ -62,6 +63,17 @@ attempts = Table(
     Column("broadcast", LargeBinary, nullable=False),
     Column("terms", LargeBinary, nullable=False),
 )
+
+seats = Table(
+    "seats",
+    metadata,
+    *_round_key(),
+    _attempt_key(),
+    Column("round_id", LargeBinary, nullable=False),
+    Column("broadcast", LargeBinary, nullable=False),
+    Column("terms", LargeBinary, nullable=False),
+)
+"""Attempts that were begun as a member of a committee: one identity may be a client as well."""
 
 spent = Table("spent", metadata, *_round_key(), _attempt_key())
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from fedprivacy.arithmetic import PRIME, PackedSum, combine, lagrange_at_zero, limbs_of, split
 from fedprivacy.crypto import KeyPair, MaskStream, SigningKey, verify
 from fedprivacy.randomness import InsecureTestRng, Keystream
+from fedprivacy.reporting.machine_homomorphic import homomorphic_probes
+from fedprivacy.reporting.machine_lattice import lattice_probes
 from fedprivacy.rounds import Plan
-from fedprivacy.rounds.traffic import round_work
-from fedprivacy.secagg import Membership, SumPlan, Work
+from fedprivacy.rounds.traffic import member_work, nominal_sum_plan, round_work
+from fedprivacy.secagg import SHARED_KEYS, Membership, SumPlan, Work
 from fedprivacy.secagg.masking.keys import Secret, self_seed
 from fedprivacy.secagg.masking.masks import MaskedVector, add_terms
 from fedprivacy.secagg.masking.messages import (
@@ -55,23 +57,43 @@ class _Probe(NamedTuple):
     operations: int
 
 
-def expected_seconds(plan: Plan, *, clients: int, length: int) -> tuple[float, float]:
-    """Computing seconds of one client and of the server, on one core of this machine.
+class Expected(NamedTuple):
+    """Computing seconds of one client, of the server and of a committee's member, if any."""
+
+    client: float
+    server: float
+    member: float | None
+
+
+def expected_seconds(plan: Plan, *, clients: int, length: int) -> Expected:
+    """Computing seconds of each party, on one core of this machine.
 
     In a round that loses what the plan is ready for; training and the network are apart. Raises
     `ConfigurationError` where no modulus holds the sum.
     """
     client, server = round_work(plan, clients=clients, length=length)
+    member = member_work(plan, clients=clients, length=length)
     bits = plan.pipeline(length, clients).modulus_bits(clients)
     probes = _probes_of_keys() | _probes_of_shares()
     probes |= _probes_of_values(plan, clients, length, bits)
+    if member is not None:
+        agreed = nominal_sum_plan(plan, clients, length)
+        probes |= {name: _Probe(*probe) for name, probe in lattice_probes(agreed).items()}
+    if plan.aggregation.protocol in SHARED_KEYS:
+        agreed = nominal_sum_plan(plan, clients, length)
+        found = homomorphic_probes(plan.aggregation.protocol, agreed)
+        probes |= {name: _Probe(*probe) for name, probe in found.items()}
     rates = {name: _seconds(probe) for name, probe in probes.items()}
-    return _priced(client, rates), _priced(server, rates)
+    return Expected(
+        _priced(client, rates),
+        _priced(server, rates),
+        None if member is None else _priced(member, rates),
+    )
 
 
 def _priced(work: Work, rates: dict[str, float]) -> float:
     counts = dataclasses.asdict(work)
-    return float(sum(count * rates[name] for name, count in counts.items()))
+    return float(sum(count * rates[name] for name, count in counts.items() if count))
 
 
 def _seconds(probe: _Probe) -> float:

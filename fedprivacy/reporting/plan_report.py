@@ -25,11 +25,13 @@ from fedprivacy.secagg import Plain
 __all__ = ["PlanReport", "Seconds"]
 
 
-class Seconds(msgspec.Struct, frozen=True, kw_only=True):
+class Seconds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Expected computing time on the machine that made the report, one core, network apart."""
 
     client: float
     server: float
+    member: float | None = None
+    """Of the committee, where there is one."""
 
 
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +44,12 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     """Of a protocol that was left open; empty otherwise."""
     degree: int
-    """Neighbours of a client: everyone else on the complete graph, nobody without protection."""
+    """Neighbours of a client: everyone else on the complete graph, nobody without any graph."""
     threshold: int
     min_sum_size: int
     """The least number of honest clients in any sum that is revealed."""
     modulus_bits: int
-    """What each parameter takes on its way up."""
+    """What each parameter takes on its way up; with a committee, before it is encrypted."""
     length: int
     """Parameters in one update."""
     losses: int
@@ -86,10 +88,11 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
         except (PolicyRefused, BudgetExhausted) as refused:
             refusal = str(refused)
         guarantee = Guarantee.of(plan, clients, length)
-        others = 0 if guarantee.protocol == Plain.name else clients - 1
+        alone = guarantee.protocol == Plain.name or plan.aggregation.committee.count
+        others = 0 if alone else clients - 1
         up = upload_bytes(plan, clients=clients, length=length)
         down = download_bytes(plan, clients=clients, length=length)
-        client, server = expected_seconds(plan, clients=clients, length=length)
+        expected = expected_seconds(plan, clients=clients, length=length)
         return cls(
             plan_hash=plan.digest().hex(),
             protocol=guarantee.protocol,
@@ -104,7 +107,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
             upload_bytes_by_phase=up,
             download_bytes=sum(down.values()),
             download_bytes_by_phase=down,
-            seconds=Seconds(client=client, server=server),
+            seconds=Seconds(**expected._asdict()),
             guarantee=GuaranteeRecord.of(guarantee),
             accepted=None if policy is None else not refusal,
             refusal=refusal,
@@ -143,6 +146,13 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
             yield "neighbours of a client (degree)", f"{self.degree:,}"
             yield takes, f"{self.threshold:,}"
             yield "honest clients in any sum, at least (min_sum_size)", f"{self.min_sum_size:,}"
+        if committee := self.guarantee.committee:
+            whose = "drawn from the clients" if committee.drawn else "named by the plan"
+            yield f"members of the committee, {whose} (size)", f"{committee.size:,}"
+            yield "members that it takes to open a sum (threshold)", f"{committee.threshold:,}"
+            yield "honest clients in any sum, at least (min_sum_size)", f"{self.min_sum_size:,}"
+            yield "bits of a value before it is encrypted (modulus)", str(self.modulus_bits)
+            return
         yield "bits of a parameter on its way up (modulus)", str(self.modulus_bits)
 
     def _traffic(self) -> Iterator[RenderableType]:
@@ -158,9 +168,10 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     def _time(self) -> Iterator[RenderableType]:
         yield titled("Expected seconds on this machine, one core, training and network apart")
         lost = f", with {counted(self.losses, 'client')} lost" if self.losses else ""
-        yield figures(
-            [
-                ("one client", seconds(self.seconds.client)),
-                (f"the server{lost}", seconds(self.seconds.server)),
-            ]
-        )
+        rows = [
+            ("one client", seconds(self.seconds.client)),
+            (f"the server{lost}", seconds(self.seconds.server)),
+        ]
+        if self.seconds.member is not None:
+            rows.append(("one member of the committee", seconds(self.seconds.member)))
+        yield figures(rows)

@@ -2,7 +2,15 @@
 
 from fedprivacy.rounds.client import RoundClient
 from fedprivacy.rounds.guarantee import Guarantee
-from fedprivacy.rounds.messages import Envelope, Invitation, Refusal, Settled
+from fedprivacy.rounds.member import RoundMember
+from fedprivacy.rounds.messages import (
+    Envelope,
+    Invitation,
+    MemberEnvelope,
+    Refusal,
+    Settled,
+    Summons,
+)
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.policy import ClientPolicy
 from fedprivacy.rounds.record import RoundRecord, RunRecord
@@ -14,12 +22,15 @@ __all__ = [
     "Envelope",
     "Guarantee",
     "Invitation",
+    "MemberEnvelope",
     "Plan",
     "Refusal",
     "RoundClient",
+    "RoundMember",
     "RoundPlan",
     "RoundRecord",
     "RoundServer",
     "RunRecord",
     "Settled",
+    "Summons",
 ]

@@ -7,6 +7,7 @@ each mark before the bytes that the mark speaks of leave.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypedDict
 
 from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import (
@@ -19,6 +20,12 @@ from fedprivacy.errors import (
 )
 from fedprivacy.ledger import Charge, ClientStore, Once, SignedHead
 from fedprivacy.randomness import Rng
+from fedprivacy.rounds.admission import (
+    check_directory,
+    check_ledger,
+    check_place,
+    check_server_apart,
+)
 from fedprivacy.rounds.client_state import ClientState
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
@@ -35,9 +42,11 @@ from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
     PROTOCOLS,
     SERVER,
+    SHARED_KEYS,
     Adversary,
     ClientParty,
     Effect,
+    GroupKey,
     Mark,
     Membership,
     Persist,
@@ -53,6 +62,14 @@ __all__ = ["RoundClient"]
 _UNKNOWN = bytes(DIGEST_BYTES)
 
 
+class _Mine(TypedDict):
+    """What a party is given of this client itself."""
+
+    identity: Identity
+    directory: Directory | None
+    floor: int
+
+
 class RoundClient:
     """One client in one attempt at one round; afterwards the object is dead.
 
@@ -64,12 +81,21 @@ class RoundClient:
 
     Between two messages the client can leave memory: `suspend` gives its sealed state, with which
     `resume` goes on in another process, once.
+
+    `group_key` is the clients' part of a key ceremony, for a protocol whose clients share one.
     """
 
     def __init__(
-        self, policy: ClientPolicy, identity: Identity, store: ClientStore, *, rng: Rng
+        self,
+        policy: ClientPolicy,
+        identity: Identity,
+        store: ClientStore,
+        *,
+        rng: Rng,
+        group_key: GroupKey | None = None,
     ) -> None:
         self._policy = policy
+        self._group_key = group_key
         self._identity = identity
         self._store = store
         self._rng = rng
@@ -163,6 +189,7 @@ class RoundClient:
         store: ClientStore,
         *,
         rng: Rng,
+        group_key: GroupKey | None = None,
     ) -> RoundClient:
         """The client that was suspended with these bytes, exactly where it was.
 
@@ -175,18 +202,17 @@ class RoundClient:
         """
         state, directory = store.resume(sealed, identity=identity)
         found = decode(ClientState, state, limit=len(state))
-        client = cls(policy, identity, store, rng=rng)
+        client = cls(policy, identity, store, rng=rng, group_key=group_key)
         client._plan, client._membership = found.round_plan, found.membership
         client._round_id = found.round_plan.round_id
         client._directory = Directory.decode(directory) if directory else None
-        client._party = PROTOCOLS[found.round_plan.plan.aggregation.protocol].resume(
-            found.party,
-            found.round_plan.sum_plan(),
-            found.membership,
-            identity=identity,
-            directory=client._directory,
-            floor=policy.floor,
-        )
+        name, agreed = found.round_plan.plan.aggregation.protocol, found.round_plan.sum_plan()
+        mine = _Mine(identity=identity, directory=client._directory, floor=policy.floor)
+        if (shared := SHARED_KEYS.get(name)) is not None:
+            party = shared.resume(found.party, agreed, found.membership, **mine, key=group_key)
+        else:
+            party = PROTOCOLS[name].resume(found.party, agreed, found.membership, **mine)
+        client._party = party
         return client
 
     # ------------------------------------------------------------------ invitation
@@ -206,11 +232,13 @@ class RoundClient:
         # What the bytes show by themselves comes first, the client's own floors and rounds last:
         # docs/decisions/0002-order-of-checks.md.
         plan.check()
-        self._check_place(invitation)
+        place = invitation.membership
+        check_place(place, plan.cohort_root, plan.cohort_size, self._identity, "cohort")
         if broadcast_digest(invitation.broadcast) != plan.broadcast:
             raise PeerError(Reason.BROADCAST, "the broadcast is not the one that the plan names")
-        head = self._check_ledger(plan, invitation.ledger)
-        directory = self._check_directory(plan, invitation.directory)
+        head = check_ledger(plan, invitation.ledger)
+        directory = check_directory(plan, invitation.directory, self._identity, self._store)
+        check_server_apart(plan, directory, head)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
         check_claim(plan.plan, self._policy, cohort=plan.cohort_size, length=plan.length)
         charge = self._charge(plan)
@@ -226,62 +254,24 @@ class RoundClient:
         )
         if head is not None:
             self._store.keep_head(head, operator=head.operator)
-        protocol = PROTOCOLS[plan.plan.aggregation.protocol]
-        self._party = protocol.client(
-            plan.sum_plan(),
-            invitation.membership,
-            identity=self._identity,
-            directory=directory,
-            floor=self._policy.floor,
-            rand=self._rng.child("round-secrets").bytes(protocol.rand_bytes),
-        )
+        self._party = self._made(plan, place, directory)
         self._plan, self._broadcast = plan, invitation.broadcast
-        self._membership, self._directory = invitation.membership, directory
+        self._membership, self._directory = place, directory
         yield from self._carry_out(self._party.start())
+
+    def _made(self, plan: RoundPlan, place: Membership, directory: Directory | None) -> ClientParty:
+        name, agreed = plan.plan.aggregation.protocol, plan.sum_plan()
+        protocol = PROTOCOLS[name]
+        rand = self._rng.child("round-secrets").bytes(protocol.rand_bytes)
+        mine = _Mine(identity=self._identity, directory=directory, floor=self._policy.floor)
+        if (shared := SHARED_KEYS.get(name)) is not None:
+            return shared.client(agreed, place, **mine, rand=rand, key=self._group_key)
+        return protocol.client(agreed, place, **mine, rand=rand)
 
     def _charge(self, plan: RoundPlan) -> Charge | None:
         """What the round costs this client, by its policy as it is now."""
         size, length = plan.cohort_size, plan.length
         return client_charge(plan.plan, self._policy, cohort=size, length=length, clip=plan.clip)
-
-    def _check_place(self, invitation: Invitation) -> None:
-        plan, place = invitation.round_plan, invitation.membership
-        if place.client_id != self._identity.client_id:
-            detail = f"the invitation is for {place.client_id}"
-            raise PeerError(Reason.COHORT_PROOF, detail)
-        if not place.proves(plan.cohort_root, plan.cohort_size):
-            raise PeerError(Reason.COHORT_PROOF, "this client is not in the committed cohort")
-
-    def _check_directory(self, plan: RoundPlan, data: bytes) -> Directory | None:
-        """The directory that the plan names, signed by the pinned authority and not outdated."""
-        if plan.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS:
-            if data or (plan.directory, plan.directory_epoch) != (_UNKNOWN, 0):
-                raise PeerError(Reason.PLAN, "a directory where identities play no part")
-            return None
-        authority = self._store.authority()
-        if authority is None:
-            raise ConfigurationError("no authority is pinned: run `fedprivacy pin`")
-        directory = Directory.decode(data)
-        directory.verify(authority)
-        if (directory.digest(), directory.epoch) != (plan.directory, plan.directory_epoch):
-            detail = "the directory is not the one that the plan names"
-            raise PeerError(Reason.DIRECTORY_MISMATCH, detail)
-        self._store.observe_directory(directory.epoch, directory.digest())
-        if directory.key_of(self._identity.client_id) != self._identity.key.public:
-            detail = "this client is not enrolled with its own key"
-            raise PeerError(Reason.NOT_ENROLLED, detail)
-        return directory
-
-    def _check_ledger(self, plan: RoundPlan, data: bytes) -> SignedHead | None:
-        """The head that the plan names, signed: kept, it is held against what comes later."""
-        if plan.ledger_head == _UNKNOWN:
-            if data:
-                raise PeerError(Reason.PLAN, "a ledger's head where the plan names none")
-            return None
-        head = SignedHead.decode(data)
-        if head.head != plan.ledger_head or not head.is_signed_by(head.operator):
-            raise PeerError(Reason.PLAN, "the ledger's head is not the one that the plan names")
-        return head
 
     # ------------------------------------------------------------------ later messages
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.privacy import PrivacyClaim
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
-from fedprivacy.rounds.rules import AggregationRules, Trust
-from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+from fedprivacy.rounds.rules import AggregationRules, CommitteeRules, Trust
+from fedprivacy.secagg import PROTOCOLS, SHARED_KEYS, Adversary, Plain
 from fedprivacy.secagg.parameters import SECURITY_BITS
 
 __all__ = ["Guarantee", "defends_against"]
@@ -26,7 +26,14 @@ def defends_against(rules: AggregationRules, *, runs_any_app: bool = False) -> s
         return "nothing is hidden, the server sees every update"
     if runs_any_app:
         return "clients run whatever app the server sends, so that it must send this one"
+    if rules.protocol in SHARED_KEYS:
+        return (
+            "clients share a key: the server follows the protocol, and no client colludes with it"
+        )
     return f"the adversary is {rules.adversary.value}, {_SERVER[rules.adversary]}"
+
+
+_BARE = {True: "The sum itself is exact", False: "No noise is in the sum"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Guarantee:
     """Zero: everyone is everyone's neighbour."""
     losses: int
     """Clients that may be lost at any moment."""
+    committee: CommitteeRules
+    """Who opens the sums; `threshold` is then how many of its members it takes."""
     attempts: int
     honest_in_sum: int
     unit: str
@@ -68,7 +77,9 @@ class Guarantee:
         protects = rules.protocol != Plain.name and not quorum_fault(
             rules, cohort, quorum.threshold, quorum.degree
         )
-        losses = cohort - max(quorum.threshold, rules.min_clients)
+        committee = rules.committee
+        needed = 0 if committee.count else quorum.threshold
+        losses = cohort - max(needed, rules.min_clients)
         return cls(
             protocol=rules.protocol,
             claim=PROTOCOLS[rules.protocol].claim,
@@ -78,6 +89,7 @@ class Guarantee:
             threshold=quorum.threshold,
             degree=quorum.degree,
             losses=expected_losses(rules, cohort) if quorum.degree else max(losses, 0),
+            committee=committee,
             attempts=rules.attempts,
             honest_in_sum=quorum.honest_in_sum if protects else 0,
             unit=plan.dataset.unit,
@@ -94,6 +106,8 @@ class Guarantee:
         if not self.honest_in_sum:
             return ()
         lost = f"Up to {self.losses:,} clients may be lost at any moment."
+        if self.committee.count:
+            return (*self._opened_by_committee(), lost)
         if self.adversary is Adversary.SEMI_MALICIOUS:
             return (*self._semi_malicious(), lost)
         hidden = (
@@ -102,9 +116,40 @@ class Guarantee:
             f"least {self.honest_in_sum:,} honest clients{self._but_for_chance()}."
         )
         once = "In one round, across all attempts, at most one sum that holds it is revealed."
+        if self.protocol in SHARED_KEYS:
+            return (*self._under_a_shared_key(), lost)
         if self.adversary is Adversary.HONEST_BUT_CURIOUS:
             once = "A server that follows the protocol reveals one such sum in a round."
         return hidden, once, lost
+
+    def _opened_by_committee(self) -> tuple[str, ...]:
+        committee = self.committee
+        k, t, c = committee.count, committee.opens_with, committee.corrupt
+        whose = "members drawn from the clients" if not committee.members else "named members"
+        hidden = (
+            f"Against {_SERVER[self.adversary]} in league with up to {self.corrupt:,} of "
+            f"{self.cohort:,} clients and {c} of the committee's {k} members, an honest client's "
+            f"update is seen only inside a sum with at least {self.honest_in_sum:,} honest clients."
+        )
+        opens = (
+            f"Nobody alone can decrypt: it takes {t} of {k} {whose}, who open one sum of keys and "
+            "no key. A client sends one message and is gone."
+        )
+        once = "In one round, across all attempts, at most one sum that holds it is opened."
+        lost = f"Up to {k - t} honest members may be lost at any moment."
+        return hidden, opens, once, lost
+
+    def _under_a_shared_key(self) -> tuple[str, ...]:
+        hidden = (
+            "Against a server that follows the protocol and colludes with no client, an honest "
+            f"client's update is seen only inside a sum with at least {self.honest_in_sum:,} "
+            "clients."
+        )
+        opens = (
+            "The clients share one secret key, which the server lacks; they decrypt one sum a round"
+            " and tell the server."
+        )
+        return hidden, opens
 
     def _but_for_chance(self) -> str:
         return f", except with probability at most {self._chance}" if self.degree else ""
@@ -139,8 +184,9 @@ class Guarantee:
         if not self.honest_in_sum:
             lines.append("Nothing is hidden: the server sees every client's update.")
         if self.noise is Trust.NONE:
+            exact = self.protocol not in SHARED_KEYS or SHARED_KEYS[self.protocol].exact
             lines.append(
-                f"The sum itself is exact: what it tells of one {self.unit} is not bounded, and "
+                f"{_BARE[exact]}: what it tells of one {self.unit} is not bounded, and "
                 "sums of several rounds can be compared."
             )
             lines.append(
@@ -154,6 +200,17 @@ class Guarantee:
                 "Not against a server that lies from the start: it could draw a graph in which its "
                 "own clients surround a victim, or try again until they do."
             )
+        if self.committee.count:
+            lines.append(
+                f"Not against {self.committee.opens_with} or more members that are in league: they "
+                "can open every client's update."
+            )
+            lines.append(
+                "It rests on the hardness of ring learning with errors, and on the assumption that "
+                "sums of keys and errors tell no more of one than for Gaussians."
+            )
+        if self.protocol in SHARED_KEYS:
+            lines += self._shared_key_limits()
         if self.protocol != Plain.name:
             lines += [
                 "A client's values are not checked: one that lies can spoil the sum.",
@@ -161,6 +218,25 @@ class Guarantee:
                 "Not claimed: timing and other side channels of numpy and Python.",
             ]
         return tuple(lines)
+
+    def _shared_key_limits(self) -> list[str]:
+        together = (
+            "The clients share the secret key: any one of them together with the server, or with "
+            "whoever taps the server's traffic, sees every update. One stolen key file opens all "
+            "that was ever encrypted under it."
+        )
+        deviates = (
+            "Not against a server that deviates: clients check whose ciphertexts are in a sum, "
+            "which holds against adding alone."
+        )
+        lines = [together, deviates, "Every client sees each round's sum."]
+        if not SHARED_KEYS[self.protocol].exact:
+            lines.append(
+                "The sum is approximate: it is rounded to integers, which is right while the "
+                "scheme's error stays below a half. That was measured, not proved, and no noise "
+                "can be accounted for in it."
+            )
+        return lines
 
     def __str__(self) -> str:
         kept = [f"+ {line}" for line in self.holds()]

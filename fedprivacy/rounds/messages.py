@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from fedprivacy.crypto.directory import MAX_BYTES as MAX_DIRECTORY
@@ -17,11 +18,16 @@ from fedprivacy.wire import Message
 __all__ = [
     "ENVELOPE_LIMIT",
     "INVITATION_LIMIT",
+    "SUMMONS_LIMIT",
     "Envelope",
     "Invitation",
+    "MemberEnvelope",
+    "MemberRefusal",
     "Refusal",
     "Settled",
+    "Summons",
     "begins_attempt",
+    "is_of_committee",
     "reason_of",
 ]
 
@@ -31,6 +37,7 @@ MAX_BODY = (1 << 31) - (1 << 10)
 
 INVITATION_LIMIT = MAX_BROADCAST + MAX_DIRECTORY + (1 << 16)
 """The last part is room for the round's plan and the member's place."""
+SUMMONS_LIMIT = MAX_DIRECTORY + (1 << 16)
 ENVELOPE_LIMIT = 1 << 31
 
 
@@ -85,7 +92,50 @@ def begins_attempt(message: bytes) -> bool:
     return message[1:].startswith(_INVITED)
 
 
-def reason_of(refusal: Refusal) -> Reason:
+class Summons(Message, frozen=True, tag="summons"):
+    """Server to one member of the committee: this attempt's plan, and the member's place in it.
+
+    As an invitation, but for the broadcast: a member trains nothing.
+    """
+
+    round_plan: RoundPlan
+    membership: Membership
+    directory: Annotated[bytes, Meta(max_length=MAX_DIRECTORY)]
+    ledger: Annotated[bytes, Meta(max_length=HEAD_LIMIT)]
+
+
+class MemberEnvelope(Message, frozen=True, tag="member-envelope"):
+    """A message of the protocol to or from a member of the committee, in this attempt."""
+
+    round_id: Digest
+    body: Annotated[bytes, Meta(max_length=MAX_BODY)]
+
+    def __repr__(self) -> str:
+        return f"MemberEnvelope(round_id={self.round_id!r}, {len(self.body)} bytes)"
+
+
+class MemberRefusal(Message, frozen=True, tag="member-refusal"):
+    """Member to server: as a member it takes no (further) part in this attempt."""
+
+    round_id: Digest
+    reason: Annotated[int, Meta(ge=1, le=255)]
+
+
+_OF_COMMITTEE = tuple(
+    msgspec.msgpack.encode(kind.__struct_config__.tag)
+    for kind in (Summons, MemberEnvelope, MemberRefusal)
+)
+
+
+def is_of_committee(message: bytes) -> bool:
+    """Whether it is between the server and a member: who is a client as well is told in time.
+
+    By the message's tag alone, which stands behind one byte: nothing else is checked.
+    """
+    return message[1:32].startswith(_OF_COMMITTEE)
+
+
+def reason_of(refusal: Refusal | MemberRefusal) -> Reason:
     """The reason in a refusal; an unregistered code counts as `FAILED`."""
     try:
         return Reason(refusal.reason)

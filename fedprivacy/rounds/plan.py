@@ -29,6 +29,7 @@ from fedprivacy.rounds.rules import (
     CLIENT_UNIT,
     AdaptiveRules,
     AggregationRules,
+    CommitteeRules,
     DatasetRules,
     Mechanism,
     NoiseRules,
@@ -37,7 +38,7 @@ from fedprivacy.rounds.rules import (
     Trust,
     UpdateRules,
 )
-from fedprivacy.secagg import PROTOCOLS, Plain
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SHARED_KEYS, Plain
 from fedprivacy.vector import (
     FixedPoint,
     Pipeline,
@@ -249,13 +250,54 @@ def _protocol_fault(rules: AggregationRules) -> str | None:
         return f"plan.aggregation.protocol = {rules.protocol} is unknown: choose from {known}"
     if rules.adversary not in protocol.adversaries:
         able = ", ".join(sorted(a.value for a in protocol.adversaries))
-        others = sorted(p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        able_too = (p.name for p in PROTOCOLS.values() if rules.adversary in p.adversaries)
+        others = sorted(set(able_too) - set(COMMITTEES))
         return (
             f"plan.aggregation.adversary = {rules.adversary.value} is more than {rules.protocol} "
             f"withstands: choose from {able}, or protocol = {' or '.join(others)}"
         )
     if rules.degree and not protocol.sparse:
         return f"plan.aggregation.degree = {rules.degree} has no use with {rules.protocol}"
+    return _shared_key_fault(rules) or _committee_fault(rules)
+
+
+def _shared_key_fault(rules: AggregationRules) -> str | None:
+    """What does not go with a secret key that every client has."""
+    if rules.protocol not in SHARED_KEYS:
+        return None
+    if rules.corrupt:
+        return (
+            f"plan.aggregation.corrupt = {rules.corrupt} with {rules.protocol}, whose clients "
+            "share the secret key: one that colludes with the server is enough to see every "
+            "update: set corrupt = 0, or choose secagg"
+        )
+    if rules.threshold:
+        return (
+            f"plan.aggregation.threshold = {rules.threshold} with {rules.protocol}: each client "
+            "can decrypt alone: leave it out"
+        )
+    return None
+
+
+def _committee_fault(rules: AggregationRules) -> str | None:
+    committee, path = rules.committee, "plan.aggregation.committee"
+    if rules.protocol not in COMMITTEES:
+        idle = committee == CommitteeRules()
+        return None if idle else f"{path} has no use with {rules.protocol}: leave it out"
+    if not committee.count:
+        return f"{path} is missing: name its members, or give the size of a sample of the clients"
+    if committee.members and committee.size not in (0, len(committee.members)):
+        return (
+            f"{path}.size = {committee.size} where {len(committee.members)} members are named: "
+            "leave it out"
+        )
+    if len(set(committee.members)) < len(committee.members):
+        return f"{path}.members names somebody twice: list each member once"
+    if rules.threshold:
+        return (
+            f"plan.aggregation.threshold = {rules.threshold} has no use with {rules.protocol}: "
+            "set committee.threshold"
+        )
     return None
 
 
@@ -286,7 +328,23 @@ def _noise_fault(plan: Plan) -> str | None:
             "plan.update.weights = summed under noise would release how many units there are: "
             "choose uniform, and a public_weight to divide by"
         )
-    if rules.trust is Trust.DISTRIBUTED and plan.aggregation.protocol == Plain.name:
+    return _who_adds_fault(plan)
+
+
+def _who_adds_fault(plan: Plan) -> str | None:
+    """Why this protocol leaves no room for those who are to add the noise."""
+    rules, path, protocol = plan.noise, "plan.noise", plan.aggregation.protocol
+    if protocol in SHARED_KEYS and not SHARED_KEYS[protocol].exact:
+        return (
+            f"{path}.trust = {rules.trust.value} with protocol = {protocol}: its sums are "
+            "approximate, and noise is accounted for as exact integers: choose bfv, or none"
+        )
+    if protocol in SHARED_KEYS and rules.trust is Trust.SERVER:
+        return (
+            f"{path}.trust = server with protocol = {protocol}: clients decrypt the sum before the "
+            "server adds to it: choose trust = distributed"
+        )
+    if rules.trust is Trust.DISTRIBUTED and protocol == Plain.name:
         return (
             f"{path}.trust = distributed with protocol = {Plain.name} leaves each client with a "
             "share of the noise alone: choose trust = client, or secagg"
@@ -341,7 +399,9 @@ def _adaptive_fault(plan: Plan) -> str | None:
 
 
 def _auto_fault(rules: AggregationRules) -> str | None:
-    for key, value in (("threshold", rules.threshold), ("degree", rules.degree)):
+    committee = rules.committee.count
+    chosen = {"threshold": rules.threshold, "degree": rules.degree, "committee.size": committee}
+    for key, value in chosen.items():
         if value:
             return (
                 f"plan.aggregation.{key} = {value} has no use with protocol = {AUTO}: leave it "

@@ -14,8 +14,9 @@ from fedprivacy.errors import ConfigurationError, PolicyRefused, Reason
 from fedprivacy.ledger import BudgetTerms
 from fedprivacy.rounds.config import Section, load_toml, parse_toml
 from fedprivacy.rounds.plan import Plan
-from fedprivacy.rounds.rules import Adjacency, Trust
+from fedprivacy.rounds.rules import Adjacency, CommitteeRules, Trust
 from fedprivacy.secagg import Adversary
+from fedprivacy.secagg.cohort import ClientId
 
 __all__ = ["Clear", "ClientPolicy"]
 
@@ -31,6 +32,17 @@ class DatasetFloor(Section, frozen=True, kw_only=True):
     adjacency: Adjacency | None = None
 
 
+class CommitteeFloor(Section, frozen=True, kw_only=True):
+    """The least that a plan's committee must offer, where it has one."""
+
+    size: _Floor = 0
+    threshold: _Floor = 0
+    corrupt: _Floor = 1
+    """With none, a server in league with a single member is not withstood."""
+    members: tuple[ClientId, ...] = ()
+    """With any, the plan must name its members, and each must be one of these."""
+
+
 class AggregationFloor(Section, frozen=True, kw_only=True):
     """The least that a plan's `[aggregation]` must offer."""
 
@@ -42,6 +54,8 @@ class AggregationFloor(Section, frozen=True, kw_only=True):
     corrupt: _Floor = 1
     """With none, a server in league with a single client is not withstood."""
     threshold: _Floor = 0
+    """Of clients: a committee has its own."""
+    committee: CommitteeFloor = CommitteeFloor()
 
 
 class UpdateCeiling(Section, frozen=True, kw_only=True):
@@ -98,6 +112,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
     """Path of the store that remembers what this client has answered."""
     data: str = ""
     """This client's own word for its data, a path say: the store refuses it under a second id."""
+    ceremony: str = ""
+    """Path of the clients' part of a key ceremony, for a protocol whose clients share a key."""
     clear: tuple[Clear, ...] = ()
     """Of a Flower app: kinds of messages that are answered in the clear; by default none."""
     require: Requirements = Requirements()
@@ -204,7 +220,8 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
 
     def _check_aggregation(self, plan: Plan, threshold: int | None, cohort: int | None) -> None:
         wanted, given = self.require.aggregation, plan.aggregation
-        path = "plan.aggregation"
+        path, committee = "plan.aggregation", given.committee
+        unmask = None if committee.count else threshold
         if given.protocol not in wanted.protocol:
             allowed = " or ".join(wanted.protocol)
             remedy = "ask the operator to change it"
@@ -216,7 +233,7 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
         for reason, key, value, floor in (
             (Reason.POLICY_COHORT, "min_clients", given.min_clients, wanted.min_clients),
             (Reason.POLICY_CORRUPT, "corrupt", given.corrupt, wanted.corrupt),
-            (Reason.POLICY_THRESHOLD, "threshold", threshold, wanted.threshold),
+            (Reason.POLICY_THRESHOLD, "threshold", unmask, wanted.threshold),
         ):
             if value is not None and value < floor:
                 raise PolicyRefused(reason, f"{path}.{key}", value, floor, _RAISE)
@@ -225,6 +242,27 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
             raise PolicyRefused(
                 Reason.POLICY_COHORT, "round.cohort_size", cohort, wanted.min_clients, remedy
             )
+
+        if committee.count:
+            self._check_committee(committee)
+
+    def _check_committee(self, given: CommitteeRules) -> None:
+        wanted, path = self.require.aggregation.committee, "plan.aggregation.committee"
+        for key, value, floor in (
+            ("size", given.count, wanted.size),
+            ("threshold", given.opens_with, wanted.threshold),
+            ("corrupt", given.corrupt, wanted.corrupt),
+        ):
+            if value < floor:
+                raise PolicyRefused(Reason.POLICY_COMMITTEE, f"{path}.{key}", value, floor, _RAISE)
+        if not wanted.members:
+            return
+        known = ", ".join(wanted.members)
+        others = [name for name in given.members if name not in wanted.members]
+        if others or not given.members:
+            named = others[0] if others else "drawn by the server"
+            remedy = "ask the operator to name only these"
+            raise _not(Reason.POLICY_COMMITTEE, f"{path}.members", named, known, remedy)
 
     def _check_update(self, plan: Plan) -> None:
         wanted, given = self.require.update, plan.update

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fedprivacy.rounds.rules import AggregationRules
-from fedprivacy.secagg import PROTOCOLS, Adversary
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SHARED_KEYS, Adversary
 from fedprivacy.secagg.parameters import choose_graph, graph_fault, graph_of_degree
 
 __all__ = [
@@ -25,7 +25,8 @@ __all__ = [
 class Quorum:
     """The graph among n clients, and how many of a client's members unmask it.
 
-    `degree` is zero on the complete graph. `honest_in_sum` is the least number of honest clients in
+    `degree` is zero on the complete graph. With a committee it unmasks, and `threshold` is how many
+    of its members that takes. `honest_in_sum` is the least number of honest clients in
     any sum that is revealed.
     """
 
@@ -63,6 +64,12 @@ def choose_quorum(rules: AggregationRules, cohort_size: int) -> Quorum:
     Raises `ConfigurationError`, with what would make it feasible, where no sparse graph will do.
     """
     n, c = cohort_size, rules.corrupt
+    if rules.protocol in COMMITTEES:
+        # Every client seals the plan's least number of clients, or more, for each member.
+        return Quorum(0, rules.committee.opens_with, max(rules.min_clients - c, 0))
+    if rules.protocol in SHARED_KEYS:
+        # Each client can decrypt; they do so for the plan's least number of clients, or more.
+        return Quorum(0, 1, max(rules.min_clients - c, 0))
     if not PROTOCOLS[rules.protocol].sparse:
         threshold = rules.threshold or least_threshold(n, c)
         return Quorum(0, threshold, max(max(threshold, rules.min_clients) - c, 0))
@@ -93,8 +100,17 @@ def quorum_fault(
     t > c, so that the corrupt alone unmask nobody; two honest clients in every sum, since with one
     the corrupt subtract their own and see the rest; against a server that lies also 2t > n + c, so
     that no two survivor sets are both unmasked. On a sparse graph, what `graph_fault` says of each
-    neighbourhood.
+    neighbourhood. With a committee, the same of its members, of whom `threshold` then speaks.
     """
+    if rules.protocol in COMMITTEES:
+        least, c = rules.min_clients, rules.corrupt
+        if least < c + 2:
+            return f"min_clients {least} with {c} corrupt may leave one honest: at least {c + 2}"
+        fault = _size_fault(rules, cohort_size, least, sparse=False)
+        return fault or _committee_fault(rules, cohort_size, threshold)
+    if rules.protocol in SHARED_KEYS:
+        alone = rules.corrupt + 2
+        return _size_fault(rules, cohort_size, alone, sparse=False)
     sparse = PROTOCOLS[rules.protocol].sparse
     if fault := _size_fault(rules, cohort_size, threshold, sparse=sparse):
         return fault
@@ -130,6 +146,24 @@ def _split_fault(rules: AggregationRules, n: int, t: int) -> str | None:
         return None
     least = least_threshold(n, c)
     return f"threshold {t} of {n} with {c} corrupt allows two survivor sets: at least {least}"
+
+
+def _committee_fault(rules: AggregationRules, n: int, t: int) -> str | None:
+    committee, path = rules.committee, "committee"
+    k, c = committee.count, committee.corrupt
+    if not committee.members and k > n:
+        return f"{path}.size {k} is more than the cohort of {n}: lower it or enrol more clients"
+    if not committee.members and c < min(rules.corrupt, k):
+        return (
+            f"{path}.corrupt {c} is below corrupt {rules.corrupt}, and the server, which draws the "
+            "committee, may draw all of these: raise it, or name members"
+        )
+    least = max((k + c) // 2 + 1, c + 1)
+    if least > k:
+        return f"{path}.corrupt {c} of {k} leaves no threshold: lower it or have more members"
+    if not least <= t <= k:
+        return f"{path}.threshold {t} of {k} with {c} corrupt: from {least} to {k}"
+    return None
 
 
 def _ring_fault(rules: AggregationRules, n: int, t: int, degree: int) -> str | None:

@@ -15,10 +15,13 @@ from msgspec import Meta
 from fedprivacy.rounds.guarantee import Guarantee
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.privacy import PrivacyClaim
+from fedprivacy.rounds.rules import CommitteeRules
 
 __all__ = [
     "AttemptRecord",
+    "AuditRecord",
     "BudgetRecord",
+    "CommitteeRecord",
     "GuaranteeRecord",
     "NoiseRecord",
     "PhaseRecord",
@@ -48,8 +51,11 @@ class PhaseRecord(_Part, frozen=True, kw_only=True):
     bytes_up_most: _Bytes
     """Sent by the client that sent most."""
     bytes_down: _Bytes
+    committee_bytes_up: _Bytes = 0
+    """Sent by all members of the committee, as such."""
+    committee_bytes_down: _Bytes = 0
     lost: tuple[str, ...]
-    """Clients from whom nothing came in time."""
+    """Clients, or members of the committee, from whom nothing came in time."""
 
 
 class AttemptRecord(_Part, frozen=True, kw_only=True):
@@ -127,6 +133,16 @@ class RoundRecord(_Part, frozen=True, kw_only=True):
     simulation_only: SimulatedRound | None = None
 
 
+class CommitteeRecord(_Part, frozen=True, kw_only=True):
+    """Who opens the sums."""
+
+    size: int
+    threshold: int
+    corrupt: int
+    drawn: bool
+    """By the server, from the clients of each round; else the plan names its members."""
+
+
 class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     """The guarantee, as derived."""
 
@@ -140,6 +156,8 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
     """Zero: everyone is everyone's neighbour."""
     losses: int
     """Clients that may be lost at any moment."""
+    committee: CommitteeRecord | None = None
+    """None where clients unmask: `threshold` is then theirs."""
     honest_in_sum: int
     unit: str
     noise: str
@@ -160,6 +178,7 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             threshold=guarantee.threshold,
             degree=guarantee.degree,
             losses=guarantee.losses,
+            committee=_committee(guarantee.committee),
             honest_in_sum=guarantee.honest_in_sum,
             unit=guarantee.unit,
             noise=guarantee.noise.value,
@@ -168,6 +187,17 @@ class GuaranteeRecord(_Part, frozen=True, kw_only=True):
             holds=guarantee.holds(),
             does_not_hold=guarantee.does_not_hold(),
         )
+
+
+def _committee(rules: CommitteeRules) -> CommitteeRecord | None:
+    if not rules.count:
+        return None
+    return CommitteeRecord(
+        size=rules.count,
+        threshold=rules.opens_with,
+        corrupt=rules.corrupt,
+        drawn=not rules.members,
+    )
 
 
 def _bounded(claim: PrivacyClaim | None) -> float | None:
@@ -189,6 +219,36 @@ class SimulatedRun(_Part, frozen=True, kw_only=True):
     """The bound of the round in which the difference came closest to it."""
 
 
+class AuditRecord(_Part, frozen=True, kw_only=True):
+    """What canaries in further runs of the same plan showed, beside what is accounted for them.
+
+    Every run is of so many rounds, each over the whole cohort, with vectors of `canaries` values.
+    """
+
+    epsilon: Annotated[float, Meta(ge=0.0)]
+    """What the accountant says of one such run at `delta`, at most."""
+    lower_bound: Annotated[float, Meta(ge=0.0)]
+    """What the runs show together, at least; false with probability `error` at most."""
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    error: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    """With which a correct mechanism is accused, at most; fixed before the first run."""
+    runs: Annotated[int, Meta(ge=1)]
+    rounds: Annotated[int, Meta(ge=1)]
+    clients: Annotated[int, Meta(ge=1)]
+    silent: Annotated[int, Meta(ge=0)]
+    """Corrupt clients among them, that left out their noise."""
+    canaries: Annotated[int, Meta(ge=1)]
+    """In each run, as large as one unit may be, each in or out by a coin."""
+    guesses: Annotated[int, Meta(ge=1)]
+    """In each run."""
+    correct: Annotated[int, Meta(ge=0)]
+    """Of all guesses."""
+    p_value: Annotated[float, Meta(ge=0.0, le=1.0)]
+    accused: bool
+    """Whether the claim is refused at that error."""
+    seeds: tuple[int, ...] = ()
+
+
 class RunRecord(_Part, frozen=True, kw_only=True):
     """A whole run."""
 
@@ -202,6 +262,8 @@ class RunRecord(_Part, frozen=True, kw_only=True):
     clients: tuple[str, ...]
     rounds: tuple[RoundRecord, ...]
     simulation_only: SimulatedRun | None = None
+    audit: AuditRecord | None = None
+    """Of this run's plan, where it was audited."""
 
     def to_json(self) -> str:
         """The text of `record.json`."""

@@ -13,7 +13,15 @@ from fedprivacy.randomness import Rng
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses, quorum_fault
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import PROTOCOLS, Adversary, Cohort, SumPlan
+from fedprivacy.secagg import (
+    COMMITTEES,
+    PROTOCOLS,
+    SHARED_KEYS,
+    Adversary,
+    Cohort,
+    CommitteePlan,
+    SumPlan,
+)
 from fedprivacy.secagg.cohort import MAX_COHORT, Digest
 from fedprivacy.vector import Pipeline
 from fedprivacy.wire import DIGEST_BYTES, Record, digest, encode
@@ -48,7 +56,7 @@ class RoundPlan(Record, frozen=True):
     cohort_size: Annotated[int, Meta(ge=1, le=MAX_COHORT)]
     cohort_root: Digest
     committee_root: Digest
-    """Zero: this protocol has no committee."""
+    """Of the members' names, committed to like the cohort's; zero where there is no committee."""
     directory: Digest
     """Zero where identities play no part."""
     directory_epoch: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -77,12 +85,14 @@ class RoundPlan(Record, frozen=True):
         directory: Directory | None,
         ledger_head: bytes = _NONE,
         clip: float | None = None,
+        committee: Cohort | None = None,
         rng: Rng,
     ) -> RoundPlan:
         """The server's plan of one attempt; raises `ConfigurationError` for a cohort too small.
 
         `ledger_head` is the hash of the ledger's last row, with what this attempt reserves; `clip`
-        is the norm in force, by default that of a run's first round.
+        is the norm in force, by default that of a run's first round; `committee` are the members,
+        for a protocol that has any.
         """
         clip = plan.first_clip if clip is None else clip
         size, rules = len(cohort.members), plan.aggregation
@@ -99,7 +109,8 @@ class RoundPlan(Record, frozen=True):
                 f"directory of epoch {directory.epoch} where plan.aggregation.adversary = "
                 f"{rules.adversary.value}, whose clients refuse one: leave it out"
             )
-        return cls(
+        _check_committee(plan, committee, directory)
+        frozen = cls(
             version=VERSION,
             plan=plan,
             run_id=run_id,
@@ -108,7 +119,7 @@ class RoundPlan(Record, frozen=True):
             nonce=rng.bytes(16),
             cohort_size=size,
             cohort_root=cohort.root,
-            committee_root=_NONE,
+            committee_root=committee.root if committee else _NONE,
             directory=directory.digest() if directory else _NONE,
             directory_epoch=directory.epoch if directory else 0,
             broadcast=broadcast_digest(broadcast),
@@ -119,6 +130,9 @@ class RoundPlan(Record, frozen=True):
             degree=quorum.degree,
             modulus_bits=plan.pipeline(length, size, clip).modulus_bits(size),
         )
+        if protocol := COMMITTEES.get(rules.protocol) or SHARED_KEYS.get(rules.protocol):
+            protocol.check(frozen.sum_plan())
+        return frozen
 
     @property
     def round_id(self) -> bytes:
@@ -126,13 +140,14 @@ class RoundPlan(Record, frozen=True):
 
     @property
     def terms(self) -> bytes:
-        """What all attempts at a round have in common: the plan and the committed cohort.
+        """What all attempts at a round have in common: plan, committed cohort, committee.
 
-        The quorum keeps two sums apart within one cohort only: with another one at the second
-        attempt, those who had not answered at the first could unmask nearly the same clients again.
+        The quorum keeps two sums apart within one cohort only, or one committee: with another one
+        at the second attempt, those who had not answered at the first could unmask nearly the same
+        clients again.
         """
         size = self.cohort_size.to_bytes(4, "big")
-        return digest("terms", self.plan.digest(), size, self.cohort_root)
+        return digest("terms", self.plan.digest(), size, self.cohort_root, self.committee_root)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -154,8 +169,8 @@ class RoundPlan(Record, frozen=True):
         if not 0.0 < self.clip <= self.plan.update.clip:
             detail = f"clip {self.clip} is outside (0, {self.plan.update.clip}]"
             raise PeerError(Reason.PLAN, detail)
-        if self.committee_root != _NONE:
-            raise PeerError(Reason.PLAN, "a committee that this protocol lacks")
+        if (self.committee_root != _NONE) != (rules.protocol in COMMITTEES):
+            raise PeerError(Reason.PLAN, "a committee that this protocol lacks, or none for it")
         if self.ledger_head != _NONE and self.plan.noise.trust is Trust.NONE:
             raise PeerError(Reason.PLAN, "a ledger where no noise is added and nothing is charged")
         if self.plan.noise.trust is not Trust.NONE and self.round > self.plan.noise.rounds:
@@ -189,10 +204,26 @@ class RoundPlan(Record, frozen=True):
         if self.modulus_bits != bits:
             detail = f"modulus of {self.modulus_bits} bits where the bounds imply {bits}"
             raise PeerError(Reason.MODULUS, detail)
+        name = self.plan.aggregation.protocol
+        if protocol := COMMITTEES.get(name) or SHARED_KEYS.get(name):
+            try:
+                protocol.check(self.sum_plan())
+            except ConfigurationError as error:
+                raise PeerError(Reason.PLAN, str(error)) from None
 
     def sum_plan(self) -> SumPlan:
         """What the protocol beneath needs to know."""
-        rules = self.plan.aggregation
+        rules, pipeline = self.plan.aggregation, self.pipeline
+        committee = None
+        if rules.protocol in COMMITTEES:
+            chosen = rules.committee
+            committee = CommitteePlan(
+                self.committee_root,
+                chosen.count,
+                self.threshold,
+                chosen.corrupt,
+                chosen.members,
+            )
         return SumPlan(
             round_id=self.round_id,
             broadcast=self.broadcast,
@@ -200,11 +231,29 @@ class RoundPlan(Record, frozen=True):
             adversary=rules.adversary,
             cohort_size=self.cohort_size,
             cohort_root=self.cohort_root,
-            threshold=self.threshold,
+            # With a committee no client unmasks: any one that is there is enough.
+            threshold=1 if committee else self.threshold,
             degree=self.degree,
             dropped=expected_losses(rules, self.cohort_size),
             corrupt=rules.corrupt,
             min_clients=rules.min_clients,
-            length=self.pipeline.total_length,
+            length=pipeline.total_length,
             modulus_bits=self.modulus_bits,
+            client_bound=pipeline.client_bound,
+            committee=committee,
         )
+
+
+def _check_committee(plan: Plan, committee: Cohort | None, directory: Directory | None) -> None:
+    rules, path = plan.aggregation, "plan.aggregation.committee"
+    if rules.protocol not in COMMITTEES:
+        if committee is not None:
+            raise ConfigurationError(f"{path} has no use with {rules.protocol}: leave it out")
+        return
+    if committee is None or len(committee.members) != rules.committee.count:
+        raise ConfigurationError(f"{path} has {rules.committee.count} members: commit to so many")
+    if rules.committee.members and committee.members != rules.committee.members:
+        raise ConfigurationError(f"{path}.members are others, or in another order: keep the plan's")
+    for name in committee.members:
+        if directory is None or directory.key_of(name) is None:
+            raise ConfigurationError(f"{path}: {name} is not in the directory: enrol it")

@@ -11,6 +11,8 @@ from fedprivacy.crypto import Suite
 from fedprivacy.dp.events import Adjacency
 from fedprivacy.rounds.config import Section
 from fedprivacy.secagg import Adversary
+from fedprivacy.secagg.cohort import ClientId
+from fedprivacy.secagg.oneshot import MAX_COMMITTEE
 from fedprivacy.vector import Weights
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "AdaptiveRules",
     "Adjacency",
     "AggregationRules",
+    "CommitteeRules",
     "DatasetRules",
     "Mechanism",
     "NoiseRules",
@@ -78,6 +81,38 @@ class DatasetRules(Section, frozen=True, kw_only=True):
     max_records_per_unit: _Count = 1
 
 
+class CommitteeRules(Section, frozen=True, kw_only=True):
+    """Who opens the sums of a protocol with a committee; all zero for the others."""
+
+    size: Annotated[int, Meta(ge=0, le=MAX_COMMITTEE)] = 0
+    """k; zero takes as many as are named."""
+    threshold: Annotated[int, Meta(ge=0, le=MAX_COMMITTEE)] = 0
+    """t: how many of them it takes to open a sum; zero takes the least that is safe."""
+    corrupt: Annotated[int, Meta(ge=0, le=MAX_COMMITTEE)] = 0
+    """c: how many of them may collude with the server."""
+    members: Annotated[tuple[ClientId, ...], Meta(max_length=MAX_COMMITTEE)] = ()
+    """Enrolled identities, organisations say. Empty: the server draws k of a round's clients."""
+
+    @classmethod
+    def drawn(cls, corrupt: int, most: int) -> CommitteeRules:
+        """A sample of the clients that withstands so many corrupt and loses one more than these."""
+        return cls(size=min(3 * corrupt + 4, most, MAX_COMMITTEE), corrupt=corrupt)
+
+    @property
+    def count(self) -> int:
+        """k; zero without a committee."""
+        return len(self.members) or self.size
+
+    @property
+    def opens_with(self) -> int:
+        """t, or the least that is safe: fewer learn nothing, and two sets are never both opened.
+
+        t > c, and 2 t > k + c: each honest member answers for one set.
+        """
+        least = max((self.count + self.corrupt) // 2 + 1, self.corrupt + 1)
+        return self.threshold or (least if self.count else 0)
+
+
 class AggregationRules(Section, frozen=True, kw_only=True):
     """How the sum is computed, and against whom."""
 
@@ -96,6 +131,7 @@ class AggregationRules(Section, frozen=True, kw_only=True):
     """The share of a cohort that may be lost; a sparse graph is made for it."""
     attempts: Annotated[int, Meta(ge=1, le=16)] = 2
     """At one round, over one committed cohort."""
+    committee: CommitteeRules = CommitteeRules()
 
 
 class UpdateRules(Section, frozen=True, kw_only=True):

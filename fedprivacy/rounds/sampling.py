@@ -10,7 +10,7 @@ from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import fewest_clients, quorum_fault
 from fedprivacy.rounds.rules import SamplingRules
 
-__all__ = ["cohort_fault", "drawn", "smallest_cohort", "weakest_cohort"]
+__all__ = ["cohort_fault", "draw_committee", "drawn", "smallest_cohort", "weakest_cohort"]
 
 _COIN = 1 << 53
 
@@ -22,6 +22,12 @@ def drawn(names: Sequence[str], rules: SamplingRules, *, rng: Rng) -> tuple[str,
     bar = rules.rate * _COIN
     coins = uniform_below(_COIN, len(names), Keystream(rng.bytes(SEED_BYTES)))
     return tuple(name for name, coin in zip(names, coins, strict=True) if coin < bar)
+
+
+def draw_committee(names: Sequence[str], count: int, *, rng: Rng) -> tuple[str, ...]:
+    """So many of a round's clients, each set as likely as another, in the order drawn."""
+    stream, left = Keystream(rng.bytes(SEED_BYTES)), list(names)
+    return tuple(left.pop(int(uniform_below(len(left), 1, stream)[0])) for _ in range(count))
 
 
 def cohort_fault(plan: Plan, size: int) -> str | None:

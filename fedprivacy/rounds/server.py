@@ -10,30 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.crypto import Directory
-from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.errors import ConfigurationError, PeerError, Reason, RoundAborted
 from fedprivacy.ledger import SignedHead
 from fedprivacy.randomness import Rng
+from fedprivacy.rounds.admission import check_server_apart
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
     Envelope,
     Invitation,
+    MemberEnvelope,
+    MemberRefusal,
     Refusal,
     Settled,
+    Summons,
     reason_of,
 )
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import (
+    COMMITTEES,
     PROTOCOLS,
+    SHARED_KEYS,
     Aborted,
+    Admission,
     Cohort,
+    CommitteeServerParty,
     Done,
     Effect,
     Mark,
     Persist,
     Send,
     SendChunk,
+    SendToMember,
+    ServerParty,
     Source,
 )
 from fedprivacy.vector import Aggregate
@@ -41,7 +51,9 @@ from fedprivacy.wire import decode, encode
 
 __all__ = ["RoundServer"]
 
-_ANSWERED = frozenset({"consistency", "unmasking"})
+_Heard = Envelope | Refusal | MemberEnvelope | MemberRefusal
+
+_ANSWERED = frozenset({"consistency", "unmasking", "decryption"})
 """The phases that clients answer once a round."""
 
 
@@ -49,10 +61,12 @@ class RoundServer:
     """One attempt at one round, over a committed cohort.
 
     `invite` says whom to ask: all of the cohort, or, at a later attempt, those whom nothing
-    excludes. `receive` raises `PeerError` with the culprit, who is then out of the attempt; a
-    message of another attempt has none. `rng` draws the graph of neighbours, where there is one,
-    and the noise, where the server is trusted with it. `ledger` is the head that the plan names.
-    Processes of a `pool`, whose owner ends it, share the work of unmasking.
+    excludes, and likewise of the `committee`, where the protocol has one. `receive` raises
+    `PeerError` with the culprit, who is then out of the attempt; a message of another attempt has
+    none. `rng` draws the graph of neighbours, where there is one, and the noise, where the server
+    is trusted with it. `ledger` is the head that the plan names. Processes of a `pool`, whose owner
+    ends it, share the work of unmasking. `admission` is the server's part of a key ceremony, for a
+    protocol whose clients share a key; native code then reads what they send in the pool's process.
     """
 
     def __init__(
@@ -65,8 +79,9 @@ class RoundServer:
         rng: Rng,
         ledger: SignedHead | None = None,
         pool: Executor | None = None,
+        committee: Cohort | None = None,
+        admission: Admission | None = None,
     ) -> None:
-        protocol = PROTOCOLS[round_plan.plan.aggregation.protocol]
         self._plan = round_plan
         self._round_id = round_plan.round_id
         self._cohort = cohort
@@ -74,15 +89,47 @@ class RoundServer:
         self._directory = encode(directory) if directory else b""
         self._broadcast = broadcast
         self._ledger = encode(ledger) if ledger else b""
-        self._party = protocol.server(round_plan.sum_plan(), cohort, directory, rng=rng, pool=pool)
+        self._committee = committee
+        self._holders = frozenset(committee.members if committee else ())
+        self._opener: CommitteeServerParty | None = None
+        self._party = self._made(directory, rng, pool, admission)
+        self._check_apart(directory, ledger)
         self._rng = rng
         self._refused: dict[str, Reason] = {}
+        self._members_refused: dict[str, Reason] = {}
         self._heard: set[str] = set()
         self._asked = False
         self._unmasking = False
         self._aggregate: Aggregate | None = None
         self._last = 0
         self._next_clip = round_plan.clip
+
+    def _made(
+        self,
+        directory: Directory | None,
+        rng: Rng,
+        pool: Executor | None,
+        admission: Admission | None,
+    ) -> ServerParty:
+        name, agreed = self._plan.plan.aggregation.protocol, self._plan.sum_plan()
+        if (shared := SHARED_KEYS.get(name)) is not None:
+            return shared.server(
+                agreed, self._cohort, directory, rng=rng, pool=pool, admission=admission
+            )
+        if (protocol := COMMITTEES.get(name)) is None:
+            return PROTOCOLS[name].server(agreed, self._cohort, directory, rng=rng, pool=pool)
+        self._opener = protocol.server(
+            agreed, self._cohort, directory, rng=rng, pool=pool, committee=self._committee
+        )
+        return self._opener
+
+    def _check_apart(self, directory: Directory | None, ledger: SignedHead | None) -> None:
+        try:
+            check_server_apart(self._plan, directory, ledger)
+        except PeerError as error:
+            raise ConfigurationError(
+                f"{error.detail}: sign the ledger's heads with a key that the directory has not"
+            ) from None
 
     @property
     def plan(self) -> Plan:
@@ -100,8 +147,8 @@ class RoundServer:
 
     @property
     def refused(self) -> dict[str, Reason]:
-        """Who declined this attempt, and why."""
-        return dict(self._refused)
+        """Who declined this attempt, and why; one that is a client and a member, as a client."""
+        return self._members_refused | self._refused
 
     @property
     def answers_requested(self) -> bool:
@@ -124,8 +171,14 @@ class RoundServer:
         return self._next_clip
 
     def invite(self, members: Iterable[str]) -> Iterator[Send]:
-        """Ask these members of the cohort; the others are out of this attempt."""
+        """Ask these of the cohort and of the committee; the others are out of this attempt."""
         asked = set(members)
+        for place in self._committee.memberships() if self._committee else ():
+            if place.client_id in asked:
+                summons = Summons(self._plan, place, self._directory, self._ledger)
+                yield SendToMember(place.client_id, encode(summons))
+            elif self._opener:
+                self._opener.exclude_member(place.client_id)
         for place in self._cohort.memberships():
             if place.client_id not in asked:
                 self._party.exclude(place.client_id)
@@ -136,23 +189,34 @@ class RoundServer:
             yield Send(place.client_id, encode(invitation))
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
-        """Take one message of a client; raises `PeerError` and nothing else."""
-        if sender not in self._members:
+        """Take one message of a client or a member; raises `PeerError` and nothing else."""
+        if sender not in self._members | self._holders:
             raise PeerError(Reason.UNKNOWN_SENDER, "not of the committed cohort", (sender,))
         try:
-            body: Envelope | Refusal = decode(Envelope | Refusal, message, limit=ENVELOPE_LIMIT)
+            body = self._read(sender, message)
         except PeerError as error:
-            self._party.exclude(sender)
+            self.exclude(sender)
             raise error.blame(sender) from None
         if body.round_id != self._round_id and not _declined_unread(body):
             # Perhaps only late: from an earlier attempt. Nobody is to blame.
             raise PeerError(Reason.WRONG_ROUND, f"{sender} speaks of another attempt")
-        if isinstance(body, Envelope):
+        if isinstance(body, Envelope | MemberEnvelope):
             yield from self._carry_out(self._party.receive(sender, body.body))
             self._heard.add(sender)
-        elif self.phase != "done":
+        elif self.phase != "done" and isinstance(body, Refusal):
             self._refused.setdefault(sender, reason_of(body))
             self._party.exclude(sender)
+        elif self.phase != "done" and self._opener:
+            self._members_refused.setdefault(sender, reason_of(body))
+            self._opener.exclude_member(sender)
+
+    def _read(self, sender: str, message: bytes) -> _Heard:
+        body: _Heard = decode(_Heard, message, limit=ENVELOPE_LIMIT)
+        as_member = isinstance(body, MemberEnvelope | MemberRefusal)
+        if sender not in (self._holders if as_member else self._members):
+            role = "committee" if as_member else "cohort"
+            raise PeerError(Reason.UNKNOWN_SENDER, f"not of the committed {role}")
+        return body
 
     def advance(self) -> Iterator[Effect]:
         """The deadline of the present phase has passed."""
@@ -169,14 +233,19 @@ class RoundServer:
                 yield Send(name, receipt)
 
     def exclude(self, client_id: str) -> None:
-        """Expect nothing more from this client: its channel is gone."""
+        """Expect nothing more from this client, nor from it as a member: its channel is gone."""
         self._party.exclude(client_id)
+        if self._opener:
+            self._opener.exclude_member(client_id)
 
     def _carry_out(self, effects: Iterator[Effect]) -> Iterator[Effect]:
         for effect in effects:
             match effect:
                 case SendChunk(recipient, body):
                     yield SendChunk(recipient, encode(Envelope(self._round_id, body)))
+                case SendToMember(recipient, body):
+                    self._asked = self._asked or self.phase in _ANSWERED
+                    yield SendToMember(recipient, encode(MemberEnvelope(self._round_id, body)))
                 case Send(recipient, body):
                     self._asked = self._asked or self.phase in _ANSWERED
                     yield Send(recipient, encode(Envelope(self._round_id, body)))
@@ -216,6 +285,6 @@ class RoundServer:
         return f"RoundServer(round {self._plan.round}, attempt {self._plan.attempt}, {self.phase})"
 
 
-def _declined_unread(body: Envelope | Refusal) -> bool:
+def _declined_unread(body: _Heard) -> bool:
     """A refusal by a client that could not even read the plan names no attempt."""
-    return isinstance(body, Refusal) and not any(body.round_id)
+    return isinstance(body, Refusal | MemberRefusal) and not any(body.round_id)

@@ -13,10 +13,17 @@ from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import expected_losses
 from fedprivacy.rounds.round_plan import VERSION, RoundPlan
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import PROTOCOLS, Membership, Work
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, Membership, SumPlan, Work
 from fedprivacy.wire import DIGEST_BYTES, blob_size, encode, path_lengths
 
-__all__ = ["LONGEST_ID", "download_bytes", "round_work", "upload_bytes"]
+__all__ = [
+    "LONGEST_ID",
+    "download_bytes",
+    "member_work",
+    "nominal_sum_plan",
+    "round_work",
+    "upload_bytes",
+]
 
 LONGEST_ID = 64
 """Bytes in a client id, at most."""
@@ -30,15 +37,8 @@ def upload_bytes(plan: Plan, *, clients: int, length: int) -> dict[str, int]:
     `length` is the number of parameters in an update. What carries the messages, such as TLS and
     TCP, is not counted. Raises `ConfigurationError` where no modulus holds the sum.
     """
-    rules, pipeline = plan.aggregation, plan.pipeline(length, clients)
-    sizes = PROTOCOLS[rules.protocol].upload_sizes(
-        rules.adversary,
-        members=clients,
-        degree=plan.quorum(clients).degree,
-        length=pipeline.total_length,
-        modulus_bits=pipeline.modulus_bits(clients),
-    )
-    return _in_envelopes(sizes)
+    protocol = PROTOCOLS[plan.aggregation.protocol]
+    return _in_envelopes(protocol.upload_sizes(nominal_sum_plan(plan, clients, length)))
 
 
 def download_bytes(
@@ -49,12 +49,10 @@ def download_bytes(
     Of a first round in which nobody is lost, to the client that is sent most; client ids have
     `id_bytes` each. The model and the directory, which the invitation brings, are not counted.
     """
-    rules = plan.aggregation
-    totals = Counter({_first_phase(plan): _invitation_bytes(plan, clients, length, id_bytes)})
-    sizes = PROTOCOLS[rules.protocol].download_sizes(
-        rules.adversary, members=clients, degree=plan.quorum(clients).degree, id_bytes=id_bytes
-    )
-    totals.update(_in_envelopes(sizes))
+    protocol, agreed = PROTOCOLS[plan.aggregation.protocol], nominal_sum_plan(plan, clients, length)
+    first = next(phase for phase, _ in protocol.upload_sizes(agreed))
+    totals = Counter({first: _invitation_bytes(plan, clients, length, id_bytes)})
+    totals.update(_in_envelopes(protocol.download_sizes(agreed, id_bytes=id_bytes)))
     if head := _head(plan):
         # A receipt comes after the last phase, and counts to it.
         totals[list(totals)[-1]] += len(encode(Settled(_HASH, head)))
@@ -66,17 +64,27 @@ def round_work(plan: Plan, *, clients: int, length: int) -> tuple[Work, Work]:
 
     They are lost before their input. A client that holds units has as many as it may have.
     """
-    rules, pipeline, quorum = plan.aggregation, plan.pipeline(length, clients), plan.quorum(clients)
-    client, server = PROTOCOLS[rules.protocol].work(
-        rules.adversary,
-        members=clients,
-        lost=expected_losses(rules, clients),
-        degree=quorum.degree,
-        threshold=quorum.threshold,
-        length=pipeline.total_length,
+    protocol, lost = (
+        PROTOCOLS[plan.aggregation.protocol],
+        expected_losses(plan.aggregation, clients),
     )
+    client, server = protocol.work(nominal_sum_plan(plan, clients, length), lost=lost)
     units = plan.update.max_units_per_client if plan.protects_units else 1
     return dataclasses.replace(client, values_encoded=units * length), server
+
+
+def member_work(plan: Plan, *, clients: int, length: int) -> Work | None:
+    """What one member of the committee computes in such a round; None without a committee."""
+    protocol = COMMITTEES.get(plan.aggregation.protocol)
+    if protocol is None:
+        return None
+    lost = expected_losses(plan.aggregation, clients)
+    return protocol.member_work(nominal_sum_plan(plan, clients, length), lost=lost)
+
+
+def nominal_sum_plan(plan: Plan, clients: int, length: int) -> SumPlan:
+    """What a round's protocol would be given; every hash in it is zero."""
+    return _round_plan(plan, clients, length).sum_plan()
 
 
 def _head(plan: Plan) -> bytes:
@@ -97,19 +105,22 @@ def _in_envelopes(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
     return dict(totals)
 
 
-def _first_phase(plan: Plan) -> str:
-    """The phase in which a client is invited."""
-    rules = plan.aggregation
-    sizes = PROTOCOLS[rules.protocol].upload_sizes(
-        rules.adversary, members=2, degree=0, length=1, modulus_bits=1
-    )
-    return next(phase for phase, _ in sizes)
-
-
 def _invitation_bytes(plan: Plan, clients: int, length: int, id_bytes: int) -> int:
     """The largest invitation of a first attempt: places lie at different depths in the cohort."""
+    round_plan = _round_plan(plan, clients, length)
+    places = (
+        Membership(leaves[-1], "c" * id_bytes, _HASH, (_HASH,) * siblings)
+        for leaves, siblings in path_lengths(clients)
+    )
+    return max(
+        len(encode(Invitation(round_plan, place, b"", b"", _head(plan)))) for place in places
+    )
+
+
+def _round_plan(plan: Plan, clients: int, length: int) -> RoundPlan:
+    """One of the same size, whatever is hashed in it."""
     quorum = plan.quorum(clients)
-    round_plan = RoundPlan(
+    return RoundPlan(
         version=VERSION,
         plan=plan,
         run_id=bytes(16),
@@ -128,11 +139,4 @@ def _invitation_bytes(plan: Plan, clients: int, length: int, id_bytes: int) -> i
         threshold=quorum.threshold,
         degree=quorum.degree,
         modulus_bits=plan.pipeline(length, clients).modulus_bits(clients),
-    )
-    places = (
-        Membership(leaves[-1], "c" * id_bytes, _HASH, (_HASH,) * siblings)
-        for leaves, siblings in path_lengths(clients)
-    )
-    return max(
-        len(encode(Invitation(round_plan, place, b"", b"", _head(plan)))) for place in places
     )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fedprivacy.crypto import Directory, Identity, Suite
 from fedprivacy.errors import RoundAborted
 from fedprivacy.randomness import Rng
+from fedprivacy.secagg.ceremony import Admission, GroupKey
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.work import Work
 
@@ -35,13 +36,16 @@ __all__ = [
     "CommitteeParty",
     "CommitteePlan",
     "CommitteeProtocol",
+    "CommitteeServerParty",
     "Done",
     "Effect",
     "Mark",
     "Persist",
     "Send",
     "SendChunk",
+    "SendToMember",
     "ServerParty",
+    "SharedKeyProtocol",
     "Source",
     "SumPlan",
     "SummingProtocol",
@@ -101,6 +105,11 @@ class SendChunk(Send):
     """Deliver one chunk of a vector; chunks of one sender keep their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendToMember(Send):
+    """Deliver a control message to a member of the committee, who may be a client as well."""
+
+
 class Source(Protocol):
     """A vector of int64 that is read slice by slice: an array, a memory map, or anything alike.
 
@@ -146,6 +155,8 @@ class CommitteePlan:
     """t: how many of them it takes to open a sum."""
     corrupt: int
     """c: how many of them may collude with the server."""
+    members: tuple[str, ...] = ()
+    """Their names, by index, where the plan says them; empty where the server has drawn them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,17 @@ class ServerParty(Protocol):
         ...
 
 
+class CommitteeServerParty(ServerParty, Protocol):
+    """The server's side of a sum that a committee opens.
+
+    `receive` takes the messages of members, too; `waiting_for` names them in their phases.
+    """
+
+    def exclude_member(self, name: str) -> None:
+        """Expect nothing more from this member of the committee; as a client it stays."""
+        ...
+
+
 class ClientParty(Protocol):
     """One client's side of one sum; an object serves one attempt and is then dead."""
 
@@ -273,35 +295,19 @@ class SummingProtocol(Protocol):
         """Whether a client meets its neighbours on a sparse graph only."""
         ...
 
-    def upload_sizes(
-        self, adversary: Adversary, *, members: int, degree: int, length: int, modulus_bits: int
-    ) -> Iterator[tuple[str, int]]:
-        """Phase and bytes of each message that one client sends when nobody is lost.
-
-        `degree` is that of the sparse graph; zero for the complete one.
-        """
+    def upload_sizes(self, plan: SumPlan) -> Iterator[tuple[str, int]]:
+        """Phase and bytes of each message that one client sends when nobody is lost."""
         ...
 
-    def download_sizes(
-        self, adversary: Adversary, *, members: int, degree: int, id_bytes: int
-    ) -> Iterator[tuple[str, int]]:
+    def download_sizes(self, plan: SumPlan, *, id_bytes: int) -> Iterator[tuple[str, int]]:
         """Phase and bytes of each message that the server sends one client when nobody is lost.
 
         Client ids have `id_bytes` each.
         """
         ...
 
-    def work(
-        self,
-        adversary: Adversary,
-        *,
-        members: int,
-        lost: int,
-        degree: int,
-        threshold: int,
-        length: int,
-    ) -> tuple[Work, Work]:
-        """What one client computes, and the server if `lost` members vanish before their input.
+    def work(self, plan: SumPlan, *, lost: int) -> tuple[Work, Work]:
+        """What one client computes, and the server if `lost` clients vanish before their input.
 
         The encoding of updates is left to the caller.
         """
@@ -363,6 +369,14 @@ class CommitteeProtocol(SummingProtocol, Protocol):
     Members and clients are told apart by the phase in which they speak; a client may be a member.
     """
 
+    def check(self, plan: SumPlan) -> None:
+        """Raise `ConfigurationError` for a plan of which no sum can be computed, or safely."""
+        ...
+
+    def member_work(self, plan: SumPlan, *, lost: int) -> Work:
+        """What one member of the committee computes if `lost` clients vanish."""
+        ...
+
     @property
     def member_rand_bytes(self) -> int:
         """Bytes of randomness that one member takes."""
@@ -377,7 +391,7 @@ class CommitteeProtocol(SummingProtocol, Protocol):
         rng: Rng,
         pool: Executor | None = None,
         committee: Cohort | None = None,
-    ) -> ServerParty:
+    ) -> CommitteeServerParty:
         """As without a committee; the plan commits to `committee`, which must be there."""
         ...
 
@@ -396,4 +410,62 @@ class CommitteeProtocol(SummingProtocol, Protocol):
         `floor` is the member's own least number of clients in a sum that it helps to open; `rand`
         are `member_rand_bytes` uniform bytes, used for nothing else.
         """
+        ...
+
+
+class SharedKeyProtocol(SummingProtocol, Protocol):
+    """A protocol whose clients share one secret key, made in a ceremony, that the server lacks."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether its sums are exact by proof, and not by rounding what is approximate."""
+        ...
+
+    def check(self, plan: SumPlan) -> None:
+        """Raise `ConfigurationError` for a plan of which no sum can be computed."""
+        ...
+
+    def ceremony(self, *, rng: Rng) -> GroupKey:
+        """A fresh key for all clients."""
+        ...
+
+    def server(
+        self,
+        plan: SumPlan,
+        cohort: Cohort,
+        directory: Directory | None,
+        *,
+        rng: Rng,
+        pool: Executor | None = None,
+        admission: Admission | None = None,
+    ) -> ServerParty:
+        """As for others; native code reads what clients send in a process of `pool`."""
+        ...
+
+    def client(
+        self,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        rand: bytes,
+        key: GroupKey | None = None,
+    ) -> ClientParty:
+        """As for others; the ceremony's `key` must be there."""
+        ...
+
+    def resume(
+        self,
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+        key: GroupKey | None = None,
+    ) -> ClientParty:
+        """As for others, with the same key."""
         ...

@@ -171,24 +171,18 @@ class Plain:
     sparse: ClassVar[bool] = False
 
     @staticmethod
-    def upload_sizes(
-        adversary: Adversary, *, members: int, degree: int, length: int, modulus_bits: int
-    ) -> Iterator[tuple[str, int]]:
-        for size in chunk_sizes(length, modulus_bits):
+    def upload_sizes(plan: SumPlan) -> Iterator[tuple[str, int]]:
+        for size in chunk_sizes(plan.length, plan.modulus_bits):
             yield "input", size
         yield "input", len(encode(PlainInput(bytes(CHECKSUM_BYTES))))
 
     @staticmethod
-    def download_sizes(
-        adversary: Adversary, *, members: int, degree: int, id_bytes: int
-    ) -> Iterator[tuple[str, int]]:
+    def download_sizes(plan: SumPlan, *, id_bytes: int) -> Iterator[tuple[str, int]]:
         return iter(())
 
     @staticmethod
-    def work(
-        adversary: Adversary, *, members: int, lost: int, degree: int, threshold: int, length: int
-    ) -> tuple[Work, Work]:
-        present = members - lost
+    def work(plan: SumPlan, *, lost: int) -> tuple[Work, Work]:
+        present, length = plan.cohort_size - lost, plan.length
         return (
             Work(values_packed=length),
             Work(values_folded=present * length, values_released=length),

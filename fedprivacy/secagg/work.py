@@ -37,5 +37,21 @@ class Work:
     """Clipped and rounded, of every unit."""
     values_packed: int = 0
     values_folded: int = 0
+    key_shares_dealt: int = 0
+    """Of a lattice key, a member's share each: dealt and sealed, the agreement apart."""
+    key_shares_opened: int = 0
+    """Opened and added up, the agreement apart."""
+    keys_recovered: int = 0
+    """Sums of lattice keys, from the answers of a committee."""
+    coefficients_encrypted: int = 0
+    """Of ciphertexts: encrypted, packed and digested."""
+    coefficients_folded: int = 0
+    """Parsed, digested and added."""
+    coefficients_decrypted: int = 0
+    ciphertexts_encrypted: int = 0
+    """Of a homomorphic scheme, each with its MAC."""
+    ciphertexts_added: int = 0
+    """Authenticated, checked, loaded twice by the library, and added."""
+    ciphertexts_decrypted: int = 0
     values_released: int = 0
     """Unpacked and decoded."""

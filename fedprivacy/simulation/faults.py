@@ -13,17 +13,22 @@ __all__ = ["Drop", "Dropouts", "Phase"]
 
 
 class Phase(Enum):
-    """The phases of a round, by the message that a client owes in each."""
+    """The phases of a round, by the message that a client, or a member of a committee, owes."""
 
     KEYS = "keys"
     SHARES = "shares"
     INPUT = "input"
+    OPENING = "opening"
     CONSISTENCY = "consistency"
     UNMASKING = "unmasking"
+    DECRYPTION = "decryption"
 
 
 class Drop(Section, frozen=True, kw_only=True):
-    """One loss: from the client's message of this phase on, its channel is dead for the round."""
+    """One loss: from its message of this phase on, the channel is dead for the round.
+
+    `client` may be a member that the plan's committee names.
+    """
 
     round: int
     client: str

@@ -17,9 +17,9 @@ from fedprivacy.rounds import ClientPolicy, Plan
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.policy import NoiseFloor
-from fedprivacy.rounds.rules import AUTO, NoiseRules, Trust
+from fedprivacy.rounds.rules import AUTO, CommitteeRules, NoiseRules, Trust
 from fedprivacy.rounds.sampling import smallest_cohort
-from fedprivacy.secagg import PROTOCOLS, Adversary, Plain
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SHARED_KEYS, Adversary, Plain
 from fedprivacy.simulation.dealing import FeatureScale, Population
 from fedprivacy.simulation.faults import Drop
 from fedprivacy.simulation.hospitals import deal_hospitals, hospital_name
@@ -105,8 +105,8 @@ class Job:
         """
         path = Path(path)
         file = load_toml(JobFile, path, "job")
-        _check_drops(file)
         plan = Plan.from_toml(path.parent / file.plan)
+        _check_drops(file, plan)
         settled = settle(plan, smallest_cohort(plan, file.clients))
         policy = ClientPolicy.from_toml(path.parent / file.policy)
         return cls(file, settled.plan, policy, settled.why)
@@ -130,30 +130,63 @@ class Job:
         """The same job with the data dealt anew."""
         return dataclasses.replace(self, file=msgspec.structs.replace(self.file, seed=seed))
 
+    def _committee(self, protocol: str) -> CommitteeRules:
+        """The plan's own, where the protocol has one; else one that is drawn from the clients."""
+        rules = self.plan.aggregation
+        if protocol not in COMMITTEES:
+            return CommitteeRules()
+        fewest = smallest_cohort(self.plan, self.file.clients)
+        drawn = CommitteeRules.drawn(rules.corrupt, fewest)
+        return rules.committee if rules.committee.count else drawn
+
+    def _adds_none(self, protocol: str) -> bool:
+        """Whether the plan's noise cannot be added under a protocol."""
+        trust, shared = self.plan.noise.trust, SHARED_KEYS.get(protocol)
+        if trust is Trust.NONE:
+            return False
+        if shared is not None:
+            return not shared.exact or trust is Trust.SERVER
+        return protocol == Plain.name and trust is Trust.DISTRIBUTED
+
     def _with(self, protocol: str, adversary: Adversary) -> Job:
         replace = msgspec.structs.replace
         # Degree and threshold are those of the plan's own protocol: take the least that are safe.
         rules = replace(
-            self.plan.aggregation, protocol=protocol, adversary=adversary, degree=0, threshold=0
+            self.plan.aggregation,
+            protocol=protocol,
+            adversary=adversary,
+            degree=0,
+            threshold=0,
+            committee=self._committee(protocol),
         )
+        corrupt = rules.corrupt
+        if protocol in SHARED_KEYS:
+            # One client that colludes has the key of all: the comparison is without any.
+            rules, corrupt = replace(rules, corrupt=0), 0
         plan, policy = replace(self.plan, aggregation=rules), self.policy
-        if protocol == Plain.name and plan.noise.trust is Trust.DISTRIBUTED:
-            # A share of noise protects nobody by itself: the comparison is with none at all, in
-            # which no client with a budget would take part.
+        if self._adds_none(protocol):
+            # A share of noise protects nobody by itself, and noise in a sum that is approximate is
+            # not what was accounted for: the comparison is with none at all, in which no client
+            # with a budget would take part.
             plan = replace(plan, noise=NoiseRules())
             require = replace(policy.require, noise=NoiseFloor())
             policy = replace(policy, require=require, budget={})
         settled = settle(plan, smallest_cohort(plan, self.file.clients))
         settled.plan.check()
         rules, require = settled.plan.aggregation, policy.require
-        floors = replace(require.aggregation, protocol=(rules.protocol,), adversary=rules.adversary)
+        floors = replace(
+            require.aggregation,
+            protocol=(rules.protocol,),
+            adversary=rules.adversary,
+            corrupt=min(require.aggregation.corrupt, corrupt),
+        )
         policy = replace(policy, require=replace(require, aggregation=floors))
         return dataclasses.replace(self, plan=settled.plan, policy=policy, why=settled.why)
 
 
-def _check_drops(file: JobFile) -> None:
+def _check_drops(file: JobFile, plan: Plan) -> None:
     name = file.data.client_name
-    names = {name(i) for i in range(1, file.clients + 1)}
+    names = {name(i) for i in range(1, file.clients + 1)} | {*plan.aggregation.committee.members}
     for i, drop in enumerate(file.faults.drop):
         if drop.client not in names:
             raise ConfigurationError(

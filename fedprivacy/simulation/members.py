@@ -9,41 +9,57 @@ from pathlib import Path
 from fedprivacy.crypto import Directory, Identity, SigningKey
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import SEED_BYTES, Rng
+from fedprivacy.secagg import GroupKey, SharedKeyProtocol
 
 __all__ = ["Members"]
 
 
 @dataclass(slots=True)
 class Members:
-    """The clients by name, with what is each one's own.
+    """The clients by name, with what is each one's own, and those whom a committee names beside.
 
     A client's store is made when it is first asked for: one that is never drawn has none. It pins
     the authority, lies in `folder`, or in memory without one, and lasts for the run.
     """
 
     identities: dict[str, Identity]
+    clients: tuple[str, ...]
     authority: bytes
     directory: Directory | None
     folder: Path | None
+    group_key: GroupKey | None = None
+    """Of a ceremony, where the protocol has one: all clients share it."""
     _stores: dict[str, ClientStore] = field(default_factory=dict)
 
     @classmethod
     def enrol(
-        cls, names: Iterable[str], *, with_directory: bool, folder: Path | None, rng: Rng
+        cls,
+        names: Iterable[str],
+        *,
+        committee: Iterable[str] = (),
+        with_directory: bool,
+        ceremony: SharedKeyProtocol | None = None,
+        folder: Path | None,
+        rng: Rng,
     ) -> Members:
         """Fresh identities and, where they play a part, the directory that an authority signs."""
+        clients = tuple(names)
+        everyone = dict.fromkeys([*clients, *committee])
         authority = SigningKey.from_seed(rng.child("authority").bytes(SEED_BYTES))
-        identities = {name: Identity.new(name, rng=rng.child(f"identity/{name}")) for name in names}
+        identities = {
+            name: Identity.new(name, rng=rng.child(f"identity/{name}")) for name in everyone
+        }
         directory = None
         if with_directory:
             entries = [(name, identity.key.public) for name, identity in identities.items()]
             directory = Directory.sign(1, entries, authority)
-        return cls(identities, authority.public, directory, folder)
+        key = None if ceremony is None else ceremony.ceremony(rng=rng.child("ceremony"))
+        return cls(identities, clients, authority.public, directory, folder, key)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everyone's, in the order of enrolment."""
-        return tuple(self.identities)
+        """The clients', in the order of enrolment."""
+        return self.clients
 
     def store(self, name: str) -> ClientStore:
         """The client's own record, the same one in every round."""

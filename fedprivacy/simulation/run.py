@@ -9,11 +9,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.ledger import Reservation
 from fedprivacy.randomness import SEED_BYTES, InsecureTestRng, Rng, SystemRng
-from fedprivacy.rounds import Guarantee, RoundClient, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds import (
+    Guarantee,
+    RoundClient,
+    RoundMember,
+    RoundPlan,
+    RoundRecord,
+    RoundServer,
+    RunRecord,
+)
 from fedprivacy.rounds.books import Books
 from fedprivacy.rounds.record import (
     AttemptRecord,
@@ -24,8 +35,10 @@ from fedprivacy.rounds.record import (
 )
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.rounds.run_folder import RunFolder
-from fedprivacy.rounds.sampling import cohort_fault, drawn, weakest_cohort
-from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn, weakest_cohort
+from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary, Cohort, Mark, Persist
+from fedprivacy.secagg.homomorphic import WorkerProcess
+from fedprivacy.secagg.homomorphic.native import warm
 from fedprivacy.simulation.faults import Dropouts
 from fedprivacy.simulation.job import Job, Stores
 from fedprivacy.simulation.members import Members
@@ -55,7 +68,8 @@ class Simulation:
     else. `folder`, where given, receives `rounds.jsonl`, a line synced after each round, and
     `record.json`; where a budget is kept, `ledger.db`, with the key that signs its heads in
     `operator.pub`; the clients' stores lie in it as well, unless the job keeps them in memory.
-    `run_id` has 16 bytes and is drawn where it is not given.
+    `run_id` has 16 bytes and is drawn where it is not given. With a `transcript`, `sums` keeps the
+    decoded sums by round id, in hexadecimal, for those who attack the run.
     """
 
     job: Job
@@ -63,24 +77,26 @@ class Simulation:
     rng: Rng = field(default_factory=SystemRng)
     transcript: Transcript | None = None
     run_id: bytes = b""
+    sums: dict[str, NDArray[np.float64]] = field(init=False, default_factory=dict, repr=False)
+    training: Training = field(init=False, repr=False)
     _members: Members = field(init=False)
     _books: Books | None = None
+    _worker: WorkerProcess | None = None
     _files: RunFolder | None = None
-    _training: Training = field(init=False)
     _cohort: int = field(init=False)
     _clip: float = field(init=False)
 
     def __post_init__(self) -> None:
         file, plan = self.job.file, self.job.plan
-        self._training = Training.start(self.job, rng=InsecureTestRng(file.seed))
-        names = tuple(self._training.population.clients)
+        self.training = Training.start(self.job, rng=InsecureTestRng(file.seed))
+        names = tuple(self.training.population.clients)
         # Refuse what no round could make good before anything is written.
         self._cohort = weakest_cohort(plan, len(names))
         self._clip = plan.first_clip
         quorum = plan.quorum(self._cohort)
         self.job.policy.check(plan, threshold=quorum.threshold, cohort=self._cohort)
         for size in (self._cohort, len(names)):  # of the largest sample, each share is smallest
-            plan.pipeline(self._training.length, size)
+            plan.pipeline(self.training.length, size)
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             self._files = RunFolder.make(self.folder)
@@ -88,7 +104,7 @@ class Simulation:
             place = ":memory:" if self.folder is None else self.folder / "ledger.db"
             self._books = Books.open(
                 plan,
-                self._training.length,
+                self.training.length,
                 place,
                 operator=SigningKey.from_seed(self.rng.child("operator").bytes(SEED_BYTES)),
                 reason="simulation",
@@ -99,10 +115,15 @@ class Simulation:
                 self._files.keep("operator.pub", self._books.operator_text)
         self._members = Members.enrol(
             names,
+            committee=plan.aggregation.committee.members,
             with_directory=plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS,
+            ceremony=SHARED_KEYS.get(plan.aggregation.protocol),
             folder=self.folder if file.stores is Stores.FILES else None,
             rng=self.rng,
         )
+        if self._members.group_key is not None:
+            self._worker = WorkerProcess()
+            self._worker.submit(warm, plan.aggregation.protocol).result()
 
     def run(self, observer: Observer) -> RunRecord:
         """Every round of the job, or until its budget is spent; a round may end without a sum."""
@@ -119,9 +140,11 @@ class Simulation:
         return self._finish(tuple(rounds))
 
     def close(self) -> None:
-        """Let go of the ledger and the clients' stores."""
+        """Let go of the ledger, the clients' stores and the worker."""
         if self._books is not None:
             self._books.close()
+        if self._worker is not None:
+            self._worker.shutdown()
         self._members.close()
 
     # ------------------------------------------------------------------ rounds
@@ -132,10 +155,13 @@ class Simulation:
         if plan.sampling.scheme != "all" and cohort_fault(plan, len(asked)):
             return self._without_sum(number, "aborted", (untried(),))
         cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
+        committee = self._committee(number, cohort)
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         try:
-            for outcome, frozen, witness in self._attempts(number, cohort, out, observer):
+            for outcome, frozen, witness in self._attempts(
+                number, cohort, committee, out, observer
+            ):
                 record = attempt_record(frozen, outcome)
                 attempts.append(record)
                 if outcome.aggregate is not None:
@@ -145,24 +171,48 @@ class Simulation:
             return self._without_sum(number, "refused", tuple(attempts), str(error))
         return self._without_sum(number, "aborted", tuple(attempts))
 
+    def _committee(self, number: int, cohort: Cohort) -> Cohort | None:
+        """Those whom the plan names, or a sample of the cohort: one for all attempts at a round."""
+        rules = self.job.plan.aggregation
+        if rules.protocol not in COMMITTEES:
+            return None
+        rng = self.rng.child(f"committee/{number}")
+        members = rules.committee.members
+        if not members:
+            members = draw_committee(cohort.members, rules.committee.count, rng=rng)
+        return Cohort.of(members, rng=rng.child("salts"))
+
     def _attempts(
-        self, number: int, cohort: Cohort, out: set[str], observer: Observer
+        self,
+        number: int,
+        cohort: Cohort,
+        committee: Cohort | None,
+        out: set[str],
+        observer: Observer,
     ) -> Iterator[tuple[Outcome, RoundPlan, Witness]]:
         """Attempts over one cohort; none after clients were asked for an answer: they give one."""
         for attempt in range(1, self.job.plan.aggregation.attempts + 1):
-            outcome, frozen, witness = self._attempt(number, attempt, cohort, out, observer)
+            outcome, frozen, witness = self._attempt(
+                number, attempt, cohort, committee, out, observer
+            )
             yield outcome, frozen, witness
             if outcome.answers_requested:
                 return
 
     def _attempt(
-        self, number: int, attempt: int, cohort: Cohort, out: set[str], observer: Observer
+        self,
+        number: int,
+        attempt: int,
+        cohort: Cohort,
+        committee: Cohort | None,
+        out: set[str],
+        observer: Observer,
     ) -> tuple[Outcome, RoundPlan, Witness]:
         books, reserved = self._books, None
         if books is not None:
             reserved = books.reserve(self.run_id, number, attempt, len(cohort.members))
         head = books.head() if books is not None else None
-        training, witness = self._training, Witness()
+        training, witness, key = self.training, Witness(), self._members.group_key
         broadcast = training.broadcast
         plan = RoundPlan.freeze(
             self.job.plan,
@@ -175,6 +225,7 @@ class Simulation:
             directory=self._members.directory,
             ledger_head=head.head if head else bytes(DIGEST_BYTES),
             clip=self._clip,
+            committee=committee,
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
         clients = {
@@ -183,8 +234,18 @@ class Simulation:
                 self._members.identities[name],
                 self._members.store(name),
                 rng=witness.watched(name, self.rng.child(f"client/{name}/{number}/{attempt}")),
+                group_key=key,
             )
             for name in cohort.members
+        }
+        members = {
+            name: RoundMember(
+                self.job.policy,
+                self._members.identities[name],
+                self._members.store(name),
+                rng=self.rng.child(f"member/{name}/{number}/{attempt}"),
+            )
+            for name in (committee.members if committee else ())
         }
         server = RoundServer(
             plan,
@@ -193,17 +254,21 @@ class Simulation:
             broadcast,
             rng=witness.watched("", self.rng.child(f"graph/{number}/{attempt}")),
             ledger=head,
+            pool=self._worker,
+            committee=committee,
+            admission=None if key is None else key.server_part,
         )
         drive = InProcess(
             server,
             clients,
             self._train,
+            committee=members,
             channel=Dropouts.of_round(self.job.file.faults.drop, number),
             journal=lambda mark: self._journal(mark, reserved),
             observe=lambda meter: observer.phase_ended(number, attempt, meter),
             transcript=self.transcript,
         )
-        outcome = drive.run([name for name in clients if name not in out])
+        outcome = drive.run([name for name in {**clients, **members} if name not in out])
         if books is not None and reserved is not None:
             known = outcome.unmasking_requested
             books.close_attempt(reserved, may_be_known=known)
@@ -217,7 +282,7 @@ class Simulation:
             self._books.unmasks(reserved)
 
     def _train(self, name: str, client: RoundClient) -> Update:
-        return self._training.update_of(name, client.broadcast)
+        return self.training.update_of(name, client.broadcast)
 
     def _summed(
         self,
@@ -229,8 +294,10 @@ class Simulation:
         aggregate = outcome.aggregate
         if aggregate is None:
             raise ConfigurationError("there is no sum to record")
+        if self.transcript is not None:
+            self.sums[frozen.round_id.hex()] = aggregate.sum
         plan, noise = frozen.plan, witness.noise(frozen, outcome.survivors)
-        difference = self._training.step(aggregate, outcome.survivors, noise.values, frozen.clip)
+        difference = self.training.step(aggregate, outcome.survivors, noise.values, frozen.clip)
         summed = plan.update.weights is Weights.SUMMED
         counted = aggregate.weight if summed else len(outcome.survivors)
         bound = frozen.pipeline.quantisation_bound(counted)
@@ -265,7 +332,7 @@ class Simulation:
     def _simulated(
         self, difference: float, bound: float, seconds: float, noise: NoiseRecord | None
     ) -> SimulatedRound:
-        protected, unprotected = self._training.accuracies()
+        protected, unprotected = self.training.accuracies()
         return SimulatedRound(
             accuracy=protected,
             accuracy_unprotected=unprotected,
@@ -278,9 +345,9 @@ class Simulation:
     # ------------------------------------------------------------------ files
 
     def _finish(self, rounds: tuple[RoundRecord, ...]) -> RunRecord:
-        plan, held_out = self.job.plan, self._training.population.held_out
+        plan, held_out = self.job.plan, self.training.population.held_out
         simulated = [r.simulation_only for r in rounds if r.outcome == "sum" and r.simulation_only]
-        protected, unprotected = self._training.accuracies()
+        protected, unprotected = self.training.accuracies()
         closest = max(
             simulated,
             key=lambda s: (s.largest_difference or 0.0) / s.quantisation_bound,
@@ -291,7 +358,7 @@ class Simulation:
             run_id=self.run_id.hex(),
             plan=plan,
             plan_hash=plan.digest().hex(),
-            guarantee=GuaranteeRecord.of(Guarantee.of(plan, self._cohort, self._training.length)),
+            guarantee=GuaranteeRecord.of(Guarantee.of(plan, self._cohort, self.training.length)),
             clients=self._members.names,
             rounds=rounds,
             simulation_only=SimulatedRun(

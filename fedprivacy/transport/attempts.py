@@ -32,6 +32,8 @@ def attempt_record(plan: RoundPlan, outcome: Outcome) -> AttemptRecord:
                 bytes_up=_total(meter.up),
                 bytes_up_most=max(meter.up.values(), default=0),
                 bytes_down=_total(meter.down),
+                committee_bytes_up=_total(meter.committee_up),
+                committee_bytes_down=_total(meter.committee_down),
                 lost=meter.lost,
             )
             for meter in outcome.phases

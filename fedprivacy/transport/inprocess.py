@@ -7,6 +7,7 @@ nothing is under way any more.
 
 from __future__ import annotations
 
+import enum
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from time import perf_counter
 
 from fedprivacy.errors import FedPrivacyError, PeerError, Reason, RoundAborted
 from fedprivacy.ledger import SignedHead
-from fedprivacy.rounds import RoundClient, RoundServer
+from fedprivacy.rounds import RoundClient, RoundMember, RoundServer
+from fedprivacy.rounds.messages import is_of_committee
 from fedprivacy.secagg import SERVER, Aborted, Done, Effect, Persist, Send
 from fedprivacy.vector import Aggregate, Update
 from fedprivacy.wire import Transcript
 
-__all__ = ["Channel", "Delivery", "InProcess", "Outcome", "PhaseMeter"]
+__all__ = ["Channel", "Delivery", "InProcess", "Outcome", "PhaseMeter", "Role"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,39 @@ def _faithful(delivery: Delivery) -> Iterable[Delivery]:
     return (delivery,)
 
 
+class Role(enum.Enum):
+    """As what a party computes."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    MEMBER = "member"
+    """Of a committee."""
+
+
+def _role(delivery: Delivery) -> Role:
+    if delivery.recipient == SERVER:
+        return Role.SERVER
+    return Role.MEMBER if is_of_committee(delivery.message) else Role.CLIENT
+
+
 @dataclass(slots=True)
 class PhaseMeter:
-    """What one phase took: computing seconds of all parties, bytes by client, who was lost."""
+    """What one phase took: computing seconds of all, bytes by client and member, who was lost."""
 
     phase: str
     seconds: float = 0.0
     up: Counter[str] = field(default_factory=Counter)
     down: Counter[str] = field(default_factory=Counter)
+    committee_up: Counter[str] = field(default_factory=Counter)
+    committee_down: Counter[str] = field(default_factory=Counter)
+    """Those of members of a committee, as such."""
     lost: tuple[str, ...] = ()
+    seconds_by_role: dict[Role, float] = field(default_factory=dict)
+
+    def spend(self, role: Role, seconds: float) -> None:
+        """Count what a party computed."""
+        self.seconds += seconds
+        self.seconds_by_role[role] = self.seconds_by_role.get(role, 0.0) + seconds
 
 
 @dataclass(slots=True)
@@ -68,6 +94,7 @@ class Outcome:
     excluded: dict[str, PeerError] = field(default_factory=dict)
     failed: dict[str, FedPrivacyError] = field(default_factory=dict)
     """What ended each client that ended badly: on its own side, in its own words."""
+    failed_members: dict[str, FedPrivacyError] = field(default_factory=dict)
     answers_requested: bool = False
     unmasking_requested: bool = False
     training_seconds: float = 0.0
@@ -76,7 +103,8 @@ class Outcome:
 class InProcess:
     """Drives one attempt to its end.
 
-    `train` makes a client's update once the client has accepted the plan. `journal` commits what
+    `train` makes a client's update once the client has accepted the plan. `committee` are the
+    members of one, by name; a client may be among them. `journal` commits what
     the server must have on durable storage; `observe` hears of each phase that is over.
     """
 
@@ -86,6 +114,7 @@ class InProcess:
         clients: Mapping[str, RoundClient],
         train: Callable[[str, RoundClient], Update],
         *,
+        committee: Mapping[str, RoundMember] | None = None,
         channel: Channel = _faithful,
         journal: Callable[[Persist], None] = lambda _: None,
         observe: Callable[[PhaseMeter], None] = lambda _: None,
@@ -93,6 +122,7 @@ class InProcess:
     ) -> None:
         self._server = server
         self._clients = clients
+        self._committee = committee or {}
         self._train = train
         self._channel = channel
         self._journal = journal
@@ -105,8 +135,8 @@ class InProcess:
         self._over = False
 
     def run(self, members: Iterable[str] | None = None) -> Outcome:
-        """The attempt's outcome; `members` are those to invite, by default every client."""
-        asked = tuple(self._clients if members is None else members)
+        """The attempt's outcome; `members` are those to ask, by default everyone."""
+        asked = tuple([*self._clients, *self._committee] if members is None else members)
         self._carry_out(SERVER, self._server.invite(asked))
         while not self._over:
             self._deliver_all()
@@ -135,10 +165,12 @@ class InProcess:
             idle = self._outcome.training_seconds
             if delivery.recipient == SERVER:
                 self._to_server(delivery)
+            elif is_of_committee(delivery.message):
+                self._to_member(delivery)
             else:
                 self._to_client(delivery)
             trained = self._outcome.training_seconds - idle
-            self._meter.seconds += perf_counter() - started - trained
+            self._meter.spend(_role(delivery), perf_counter() - started - trained)
 
     def _close_phase(self) -> None:
         self._meter.lost = tuple(sorted(self._server.waiting_for))
@@ -146,7 +178,7 @@ class InProcess:
         self._outcome.phases.append(closing)
         started = perf_counter()
         effects = list(self._server.advance())
-        closing.seconds += perf_counter() - started
+        closing.spend(Role.SERVER, perf_counter() - started)
         self._meter.phase = self._server.phase
         self._observe(closing)
         self._carry_out(SERVER, effects)
@@ -169,6 +201,17 @@ class InProcess:
         if client.round_plan is not None and name not in self._trained:
             self._trained.add(name)
             self._attempt(name, client, self._contribution(name, client))
+
+    def _to_member(self, delivery: Delivery) -> None:
+        name = delivery.recipient
+        member = self._committee.get(name)
+        if member is None or name in self._outcome.failed_members:
+            return
+        try:
+            self._carry_out(name, member.receive(delivery.sender, delivery.message))
+        except FedPrivacyError as error:
+            if member.has_left:
+                self._outcome.failed_members.setdefault(name, error)
 
     def _contribution(self, name: str, client: RoundClient) -> Iterator[Effect]:
         started = perf_counter()
@@ -203,10 +246,15 @@ class InProcess:
 
     def _send(self, delivery: Delivery) -> None:
         for arriving in self._channel(delivery):
-            traffic = self._meter.up if arriving.recipient == SERVER else self._meter.down
-            traffic[arriving.client] += len(arriving.message)
+            self._traffic(arriving)[arriving.client] += len(arriving.message)
             if self._transcript is not None:
                 self._transcript.add(
                     arriving.sender, arriving.recipient, arriving.phase, arriving.message
                 )
             self._queue.append(arriving)
+
+    def _traffic(self, arriving: Delivery) -> Counter[str]:
+        meter, upwards = self._meter, arriving.recipient == SERVER
+        if is_of_committee(arriving.message):
+            return meter.committee_up if upwards else meter.committee_down
+        return meter.up if upwards else meter.down

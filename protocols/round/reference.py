@@ -74,7 +74,9 @@ ROUND_REASONS = {
     "FAILED": 82,
     "SUM_RANGE": 83,
 }
-REASONS = secagg.REASONS | ROUND_REASONS
+# Of a committee, registered in protocols/oneshot.
+COMMITTEE_REASONS = {"POLICY_COMMITTEE": 140, "COMMITTEE": 141}
+REASONS = secagg.REASONS | ROUND_REASONS | COMMITTEE_REASONS
 
 
 class Refused(secagg.Refused):
@@ -120,7 +122,7 @@ def _head(fixed, long, count):
     return bytes([long + 1]) + count.to_bytes(4, "big")
 
 
-_DEEPEST = 4  # message, round plan, plan, section
+_DEEPEST = 6  # message, round plan, plan, section, committee, its members
 
 
 def unpack(data):
@@ -265,6 +267,21 @@ class Octets:
         return bytes.fromhex(value)
 
 
+class Names:
+    """An array of up to `most` client ids."""
+
+    def __init__(self, most):
+        self.most = most
+
+    def read(self, value):
+        require(isinstance(value, list) and len(value) <= self.most, "MALFORMED")
+        require(all(isinstance(name, str) for name in value), "MALFORMED")
+        return tuple(secagg.client_id(name) for name in value)
+
+    def of_json(self, value):
+        return tuple(value)
+
+
 REQUIRED = object()
 
 
@@ -335,12 +352,18 @@ NAME = Text(1, 128)
 CODEPOINT = Text(1, 64)
 SUITES = {"x25519-ed25519-hkdf-sha256-aes256gcm-aes256ctr": 1}
 ADVERSARIES = (HONEST_BUT_CURIOUS, SEMI_MALICIOUS, MALICIOUS)  # from the weakest to the strongest
-RING = "secagg+"
+RING, ONE_SHOT = "secagg+", "oneshot"
 PROTOCOLS = {
     "plain": (HONEST_BUT_CURIOUS,),
     "secagg": (HONEST_BUT_CURIOUS, MALICIOUS),
     RING: (HONEST_BUT_CURIOUS, SEMI_MALICIOUS),
+    ONE_SHOT: (MALICIOUS,),
+    "bfv": (HONEST_BUT_CURIOUS,),
+    "ckks": (HONEST_BUT_CURIOUS,),
+    "ckks-8192": (HONEST_BUT_CURIOUS,),
 }
+SHARED_KEYS = ("bfv", "ckks", "ckks-8192")
+MAX_COMMITTEE = 256
 # From the least that a client needs to trust others with to the most that it adds itself.
 TRUSTS = ("none", "server", "distributed", "client")
 CLIENT_UNIT = "client"
@@ -352,6 +375,14 @@ Dataset = section(
     ("adjacency", Choice("add-or-remove-one", "replace-one"), "add-or-remove-one"),
     ("max_records_per_unit", COUNT, 1),
 )
+Committee = section(
+    "Committee",
+    ("size", Integer(0, MAX_COMMITTEE + 1), 0),
+    ("threshold", Integer(0, MAX_COMMITTEE + 1), 0),
+    ("corrupt", Integer(0, MAX_COMMITTEE + 1), 0),
+    ("members", Names(MAX_COMMITTEE), ()),
+)
+NO_COMMITTEE = Committee(0, 0, 0, ())
 Aggregation = section(
     "Aggregation",
     ("protocol", CODEPOINT, REQUIRED),
@@ -363,6 +394,7 @@ Aggregation = section(
     ("degree", Integer(0, 1 << 20), 0),
     ("dropout", Real(lambda share: 0.0 <= share < 1.0), 0.0),
     ("attempts", Integer(1, 17), 2),
+    ("committee", Committee, NO_COMMITTEE),
 )
 Update = section(
     "Update",
@@ -446,7 +478,8 @@ def plan_digest(plan):
 
 def terms(plan):
     size = plan.cohort_size.to_bytes(4, "big")
-    return secagg.digest(b"terms", plan_digest(plan.plan), size, plan.cohort_root)
+    parts = (plan_digest(plan.plan), size, plan.cohort_root, plan.committee_root)
+    return secagg.digest(b"terms", *parts)
 
 
 def broadcast_digest(broadcast):
@@ -469,8 +502,54 @@ def on_complete_graph(rules):
 
 def threshold_of(plan, n):
     """SPEC 4.2: the one place where t follows from a plan and a cohort."""
+    if plan.aggregation.protocol == ONE_SHOT:
+        return committee_threshold(plan.aggregation.committee)
+    if plan.aggregation.protocol in SHARED_KEYS:
+        return 1
     on_complete_graph(plan.aggregation)
     return plan.aggregation.threshold or least_safe_threshold(n, plan.aggregation.corrupt)
+
+
+def shared_key_fits(plan):
+    """SPEC 4.6: no client is corrupt, each decrypts alone, and who adds noise."""
+    rules, trust = plan.aggregation, plan.noise.trust
+    if rules.protocol not in SHARED_KEYS:
+        return True
+    noisy = ("none", "distributed", "client") if rules.protocol == "bfv" else ("none",)
+    return rules.corrupt == 0 and rules.threshold == 0 and trust in noisy
+
+
+def members_of(committee):
+    return len(committee.members) or committee.size
+
+
+def committee_threshold(committee):
+    """SPEC 4.5."""
+    k, c = members_of(committee), committee.corrupt
+    return committee.threshold or max((k + c) // 2 + 1, c + 1)
+
+
+def committee_fits(rules):
+    """SPEC 4.5: what is wrong whatever the cohort."""
+    committee = rules.committee
+    if rules.protocol != ONE_SHOT:
+        return committee == NO_COMMITTEE
+    names = committee.members
+    return (
+        members_of(committee) > 0
+        and (not names or committee.size in (0, len(names)))
+        and len(set(names)) == len(names)
+        and rules.threshold == 0
+    )
+
+
+def committee_holds(rules, n, t):
+    """SPEC 4.5: t of k, of whom c are corrupt, in a cohort of n."""
+    committee, k = rules.committee, members_of(rules.committee)
+    c = committee.corrupt
+    if not committee.members and (k > n or c < min(rules.corrupt, k)):
+        return False
+    return c < t <= k and 2 * t > k + c
 
 
 def losses(rules, n):
@@ -478,6 +557,11 @@ def losses(rules, n):
 
 
 def quorum_holds(rules, n, t):
+    if rules.protocol == ONE_SHOT:
+        enough = rules.corrupt + 2 <= rules.min_clients <= n - losses(rules, n)
+        return enough and committee_holds(rules, n, t)
+    if rules.protocol in SHARED_KEYS:
+        return rules.corrupt + 2 <= rules.min_clients <= n - losses(rules, n)
     on_complete_graph(rules)
     c, needed = rules.corrupt, max(t, rules.min_clients)
     return (
@@ -526,6 +610,8 @@ def check_round_plan(plan):
     require(rules.protocol in PROTOCOLS and rules.suite in SUITES, "CODEPOINT")
     require(rules.adversary in PROTOCOLS[rules.protocol], "PLAN")
     require(rules.degree == 0 or rules.protocol == RING, "PLAN")
+    require(committee_fits(rules), "PLAN")
+    require(shared_key_fits(plan.plan), "PLAN")
     require(rules.min_clients >= 2, "PLAN")
     require(math.isfinite(plan.plan.update.clip), "PLAN")
     require(0.0 < plan.clip <= plan.plan.update.clip, "PLAN")
@@ -537,7 +623,7 @@ def check_round_plan(plan):
     require(not (counted and adds_noise(plan.plan)), "PLAN")
     require(not (plan.plan.update.public_weight and summed(plan.plan)), "PLAN")
     require(adapts_well(plan.plan), "PLAN")
-    require(plan.committee_root == NONE, "PLAN")
+    require((plan.committee_root != NONE) == (rules.protocol == ONE_SHOT), "PLAN")
     require(plan.ledger_head == NONE or adds_noise(plan.plan), "PLAN")
     require(plan.round <= plan.plan.noise.rounds or not adds_noise(plan.plan), "PLAN")
     require(plan.attempt <= rules.attempts, "ATTEMPTS")
@@ -545,6 +631,8 @@ def check_round_plan(plan):
     require(plan.threshold == threshold_of(plan.plan, plan.cohort_size), "PLAN")
     require(plan.degree == 0, "PLAN")
     require(plan.modulus_bits == Pipeline(plan).modulus_bits(plan.cohort_size), "MODULUS")
+    if rules.protocol == ONE_SHOT or rules.protocol in SHARED_KEYS:
+        raise NotHere(rules.protocol)
 
 
 # ------------------------------------------------------------------ SPEC 9: vectors
@@ -893,6 +981,23 @@ def _as_strong(ranks):
     return lambda value, wanted: ranks.index(value) >= ranks.index(wanted)
 
 
+def _unmasks(plan, wanted):
+    """Of clients: a committee has floors of its own."""
+    return plan.plan.aggregation.protocol == ONE_SHOT or plan.threshold >= wanted
+
+
+def _opens(rules, wanted):
+    given, named = rules.committee, wanted["members"]
+    if rules.protocol != ONE_SHOT:
+        return True
+    return (
+        members_of(given) >= wanted["size"]
+        and committee_threshold(given) >= wanted["threshold"]
+        and given.corrupt >= wanted["corrupt"]
+        and (not named or (given.members and set(given.members) <= set(named)))
+    )
+
+
 # Reason, where the wanted value stands in a policy, what of the round it is held against, how.
 FLOORS = (
     (
@@ -908,8 +1013,9 @@ FLOORS = (
     ("POLICY_SUITE", "aggregation.suite", "plan.aggregation.suite", _among),
     ("POLICY_COHORT", "aggregation.min_clients", "plan.aggregation.min_clients", _at_least),
     ("POLICY_CORRUPT", "aggregation.corrupt", "plan.aggregation.corrupt", _at_least),
-    ("POLICY_THRESHOLD", "aggregation.threshold", "threshold", _at_least),
+    ("POLICY_THRESHOLD", "aggregation.threshold", "", _unmasks),
     ("POLICY_COHORT", "aggregation.min_clients", "cohort_size", _at_least),
+    ("POLICY_COMMITTEE", "aggregation.committee", "plan.aggregation", _opens),
     ("POLICY_UPDATE", "update.clip", "plan.update.clip", _at_most),
     ("POLICY_UPDATE", "update.value_bits", "plan.update.value_bits", _at_most),
     (
@@ -928,7 +1034,7 @@ FLOORS = (
 def check_policy(policy, plan):
     for reason, wanted_at, given_at, holds in FLOORS:
         given, wanted = plan, policy
-        for step in given_at.split("."):
+        for step in filter(None, given_at.split(".")):
             given = getattr(given, step)
         for step in wanted_at.split("."):
             wanted = wanted[step]

@@ -608,9 +608,86 @@ tell(
 )
 tell(
     "bad_committee",
-    "The plan commits to a committee, which no protocol here has.",
+    "The plan commits to a committee, which its protocol has not.",
     "Trust is put into nobody.",
     change={"committee_root": b"c" * 32},
+)
+tell(
+    "bad_committee_of_no_use",
+    "Masked aggregation with a committee in its plan.",
+    "A client believes that it takes others to open a sum.",
+    plan={"aggregation": {"protocol": "secagg", "committee": {"size": 4}}},
+)
+ONE_SHOT = {"protocol": "oneshot", "adversary": "malicious", "min_clients": 3, "corrupt": 1}
+
+
+def open_with(name, lie, effect, committee, **rules):
+    """A negative of one-shot aggregation's committee."""
+    rules = ONE_SHOT | {"committee": {"size": 4, "corrupt": 1} | committee} | rules
+    tell(name, lie, effect, plan={"aggregation": rules}, change={"committee_root": b"c" * 32})
+
+
+open_with(
+    "bad_committee_missing",
+    "One-shot aggregation of which nobody opens the sums.",
+    "The server does.",
+    {"size": 0, "corrupt": 0},
+)
+open_with(
+    "bad_committee_size",
+    "A committee of two names and four members.",
+    "Half of them are nobody.",
+    {"members": ["c000", "c001"]},
+)
+open_with(
+    "bad_committee_twice",
+    "A committee that names somebody twice.",
+    "One member answers as two.",
+    {"size": 0, "members": ["c000", "c001", "c002", "c001"]},
+)
+open_with(
+    "bad_committee_threshold_of_clients",
+    "A threshold of clients, of whom none opens anything.",
+    "A client believes that it takes them.",
+    {},
+    threshold=3,
+)
+open_with(
+    "bad_committee_threshold",
+    "Two of four members open a sum, and one may be corrupt.",
+    "Two sets of clients are opened, and their difference is one of them.",
+    {"threshold": 2},
+)
+open_with(
+    "bad_committee_all_corrupt",
+    "Four of four members may be corrupt.",
+    "They open every client's update.",
+    {"corrupt": 4},
+)
+open_with(
+    "bad_committee_draws_the_corrupt",
+    "A server that draws the committee, and a committee without anyone who is corrupt.",
+    "It draws the one that is in league with it.",
+    {"corrupt": 0},
+)
+open_with(
+    "bad_committee_of_more_than_all",
+    "Five members drawn from four clients.",
+    "One of them is nobody.",
+    {"size": 5},
+)
+open_with(
+    "bad_committee_one_honest",
+    "Sums of two, of whom one may be corrupt.",
+    "It subtracts its own vector and sees the other.",
+    {},
+    min_clients=2,
+)
+tell(
+    "bad_committee_root",
+    "A plan with a committee, and no commitment to it.",
+    "The server shows each client another one.",
+    plan={"aggregation": ONE_SHOT | {"committee": {"size": 4, "corrupt": 1}}},
 )
 tell(
     "bad_ledger",

@@ -22,6 +22,7 @@ def test_the_commands_are_the_published_ones():
     assert sorted(" ".join(path) for path in ALL) == [
         "",
         "attack",
+        "attack audit",
         "attack list",
         "attack run",
         "budget",
@@ -44,6 +45,7 @@ def test_the_commands_are_the_published_ones():
         "certs revoke",
         "certs rotate",
         "certs show",
+        "compare",
         "demo",
         "directory",
         "directory show",
@@ -55,6 +57,7 @@ def test_the_commands_are_the_published_ones():
         "join",
         "keys",
         "keys authority",
+        "keys ceremony",
         "keys enroll",
         "keys new",
         "pin",

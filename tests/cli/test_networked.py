@@ -53,6 +53,16 @@ def hub_of(certificates, directory):
     )
 
 
+def test_a_plan_with_a_committee_is_refused_with_the_remedy(cli, example):
+    folder, _, _ = example
+    edit(folder / "privacy.toml", 'protocol = "secagg"', 'protocol = "oneshot"')
+    committee = "[aggregation.committee]\nsize = 3\nthreshold = 2\ncorrupt = 0\n\n[update]"
+    edit(folder / "privacy.toml", "[update]", committee)
+    done = cli("serve", folder / "server.toml")
+    assert done.code == 2
+    assert "has a committee, which is not asked over TLS yet" in done.err
+
+
 def test_a_server_that_waits_in_vain_says_for_whom(cli, example):
     folder, _, _ = example
     edit(folder / "server.toml", "gather = 60 ", "gather = 0.2")

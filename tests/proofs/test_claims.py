@@ -23,7 +23,9 @@ CLIENT_SIDE = [
     "ledger/client_store.py",
     "ledger/storage.py",
     "ledger/suspended.py",
+    "rounds/admission.py",
     "rounds/client.py",
+    "rounds/member.py",
     "rounds/policy.py",
     "rounds/privacy.py",
     "rounds/round_plan.py",
@@ -35,6 +37,9 @@ CLIENT_SIDE = [
     "secagg/masking/roster.py",
     "secagg/masking/shares.py",
     "secagg/masking/sparse.py",
+    "secagg/oneshot/client.py",
+    "secagg/oneshot/keys.py",
+    "secagg/oneshot/member.py",
     "wire/messages.py",
 ]
 """Where what a client does with a server's words can raise."""

@@ -13,7 +13,7 @@ from fedprivacy.secagg.masking.messages import SealedShares
 from fedprivacy.transport import Delivery
 from fedprivacy.wire import Transcript, decode, encode
 from rounddrive import Consortium, house_of, make_plan, make_policy
-from sumdrive import CURIOUS, MALICIOUS, MASKED, PLAIN, PLUS_SEMI, SETTINGS
+from sumdrive import CURIOUS, MALICIOUS, MASKED, PLAIN, PLUS_SEMI, WITH_COMMITTEES
 
 ANY = 1 << 30
 SIGNED = {MALICIOUS: "consistency-signature", PLUS_SEMI: "inclusion-signatures"}
@@ -99,7 +99,7 @@ def test_every_attempt_may_have_its_bad_dealer(setting):
         house.assert_exact(outcomes[-1])
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", WITH_COMMITTEES, ids=str)
 def test_attempts_have_an_end(setting):
     """With everyone lost each time, there are as many attempts as the plan says."""
     for attempts in (1, 2, 4):
@@ -152,7 +152,7 @@ def test_nobody_answers_at_two_attempts(setting, phase):
         assert [meter.phase for meter in second.phases] == ["keys"]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", WITH_COMMITTEES, ids=str)
 def test_rounds_of_one_run_follow_each_other(setting):
     with house_of(setting) as house:
         for number in range(1, 5):

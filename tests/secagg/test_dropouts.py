@@ -13,15 +13,18 @@ from math import comb, factorial
 
 import pytest
 
-from oracle import came, wanted
+from oneshotdrive import OneShotDrive, OneShotSum
+from oracle import came, predict, wanted
 from sumdrive import (
     CURIOUS,
     MALICIOUS,
+    ONE_SHOT,
     PLAIN,
     PLUS_CURIOUS,
     PLUS_SEMI,
     SETTINGS,
     SPARSE,
+    WITH_COMMITTEES,
     Drive,
     Sum,
 )
@@ -51,6 +54,15 @@ ENDS = {
         "sum": 75,
     },
     PLUS_CURIOUS: {"keys": 113, "shares": 215, "input": 185, "unmasking": 53, "sum": 59},
+    # Every client is a member, and three of four members open a sum.
+    ONE_SHOT: {
+        "keys": 171,
+        "input": 357,
+        "opening": 363,
+        "consistency": 261,
+        "unmasking": 123,
+        "sum": 21,
+    },
 }
 SUMS_AND_ABORTS = {
     MALICIOUS: (21, 1275),
@@ -83,7 +95,7 @@ def two_answer(phases):
     return total
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", WITH_COMMITTEES, ids=str)
 def test_the_counts_are_those_of_the_closed_form(setting):
     phases = len(setting.phases)
     left = [(phases + 1) ** CLIENTS, *(through(p, phases) for p in range(1, phases + 1))]
@@ -149,3 +161,37 @@ def test_every_pattern_on_a_ring_of_six_against_a_curious_server():
 def test_many_patterns_on_a_ring_of_six_against_a_server_that_may_lie():
     ends = Counter(run(Sum(PLUS_SEMI, 6, seed=p), p) for p in sampled(PLUS_SEMI, 20_000))
     assert ends.total() == 20_000
+
+
+# ---------------------------------------------------------------------- with a committee
+
+FEW = 120
+
+
+def run_with_committee(pattern):
+    """Each of four is a client and a member, and lost before the message that it does not send."""
+    case = OneShotSum(members=4, threshold=3, min_clients=3, joint=True, seed=pattern)
+    phases = ONE_SHOT.phases
+    lost = {n: phases[m] for n, m in zip(case.names, pattern, strict=True) if m < len(phases)}
+    outcome = OneShotDrive(case, lost=lost).run()
+    sent = dict(zip(case.names, pattern, strict=True))
+    rule = predict(phases, sent, case.vectors, threshold=3, min_clients=3)
+    assert came(outcome) == rule, pattern
+    assert not outcome.refused
+    assert not outcome.failed
+    return "sum" if outcome.done else outcome.phase
+
+
+def test_patterns_with_a_committee_end_as_the_oracle_says():
+    """Half of them are those in which most stay: uniform ones end early."""
+    draw = random.Random("committee")
+    few = [(5,) * 4, *(p for p in patterns(ONE_SHOT) if sum(p) >= 15)]
+    chosen = [*draw.sample(list(patterns(ONE_SHOT)), FEW // 2), *draw.sample(few, FEW // 2)]
+    ends = Counter(run_with_committee(pattern) for pattern in chosen)
+    assert set(ends) == {*ONE_SHOT.phases, "sum"}
+
+
+@pytest.mark.nightly
+def test_every_pattern_with_a_committee_ends_as_the_oracle_says():
+    ends = Counter(run_with_committee(pattern) for pattern in patterns(ONE_SHOT))
+    assert ends == ENDS[ONE_SHOT]

@@ -272,3 +272,19 @@ def test_two_runs_of_one_seed_deal_alike_and_mask_anew():
     assert one.simulation_only.held_out == two.simulation_only.held_out
     a, b = (r.rounds[0].simulation_only.largest_difference for r in (one, two))
     assert a != b  # the rounding is fresh
+
+
+def test_the_example_of_a_named_committee_runs():
+    """Rounds in which a member of it is lost at each phase; nobody but hospitals is a client."""
+    job = Job.from_toml(shipped_path("examples/hospitals/oneshot-job.toml"))
+    drops = [Drop(round=1, client="registry", before=Phase.UNMASKING)]
+    file = msgspec.structs.replace(job.file, rounds=1, faults=FaultSpec(drop=tuple(drops)))
+    record, _ = run(Job(file, job.plan, job.policy))
+    (entry,) = record.rounds
+    assert entry.outcome == "sum"
+    assert len(entry.attempts[0].survivors) == len(record.clients) == 20
+    assert record.guarantee.committee.threshold == 3
+    assert not record.guarantee.committee.drawn
+    lost = {phase.phase: phase.lost for phase in entry.attempts[0].phases}
+    assert lost["unmasking"] == ("registry",)
+    assert all(phase.committee_bytes_up for phase in entry.attempts[0].phases)

@@ -1,5 +1,6 @@
 """Every lie of a server."""
 
+import lies_of_committees
 import lies_of_dealers
 import lies_of_inclusion
 import lies_of_members
@@ -13,6 +14,7 @@ from lie_registry import LIES, Lie
 __all__ = [
     "LIES",
     "Lie",
+    "lies_of_committees",
     "lies_of_dealers",
     "lies_of_inclusion",
     "lies_of_members",

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.crypto import Directory, Identity, SigningKey
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
-from fedprivacy.rounds import ClientPolicy, Plan, RoundClient, RoundPlan, RoundServer
+from fedprivacy.rounds import (
+    ClientPolicy,
+    Plan,
+    RoundClient,
+    RoundMember,
+    RoundPlan,
+    RoundServer,
+)
+from fedprivacy.rounds.sampling import draw_committee
 from fedprivacy.secagg import Adversary, Cohort
 from fedprivacy.transport import InProcess
 from fedprivacy.vector import Update
@@ -34,7 +42,7 @@ threshold = {threshold}
 degree = {degree}
 dropout = {dropout}
 attempts = {attempts}
-
+{committee}
 [update]
 clip = {clip}
 value_bits = {value_bits}
@@ -84,8 +92,9 @@ def make_plan(
     max_clients_per_unit=1,
     value_bits=3,
     noise="",
+    committee="",
 ):
-    """`noise` is the text of the sections for it: `make_noise`."""
+    """`noise` is the text of the sections for it: `make_noise`; `committee` the keys of one."""
     if noise:
         weights = "uniform"
     return Plan.parse(
@@ -98,6 +107,7 @@ def make_plan(
             degree=degree,
             dropout=dropout,
             attempts=attempts,
+            committee=f"[aggregation.committee]\n{committee}\n" if committee else "",
             # So that the scale is one.
             clip=float(2 ** (value_bits - 1) - 1),
             value_bits=value_bits,
@@ -134,8 +144,13 @@ def make_budget(epsilon, dataset="ones", trust="server"):
 
 
 def rules_of(setting):
-    """What `make_plan` takes for a setting: a ring of degree 4 may lose one of its six."""
+    """What `make_plan` takes for a setting: a ring of degree 4 may lose one of its six.
+
+    The committee of one-shot aggregation has four, drawn from the clients.
+    """
     graph = {"corrupt": 0, "dropout": 0.15} if setting.sparse else {}
+    if setting.protocol == "oneshot":
+        graph = {"committee": "size = 4\ncorrupt = 1"}
     return {"adversary": setting.adversary, "protocol": setting.protocol, **graph}
 
 
@@ -202,8 +217,11 @@ class Consortium:
         self.plan = self.plan or make_plan()
         adversary = self.plan.aggregation.adversary
         self.policy = self.policy or make_policy(adversary, self.plan.aggregation.protocol)
-        self.identities, _ = enrolled(self.clients)
-        self.names = tuple(self.identities)
+        known, _ = enrolled(self.clients)
+        self.names, self.identities = tuple(known), dict(known)
+        for name in self.plan.aggregation.committee.members:
+            fresh = Identity.new(name, rng=InsecureTestRng(name.encode()))
+            self.identities.setdefault(name, fresh)
         rng = InsecureTestRng(self.seed)
         self.rng = rng
         authority = SigningKey.from_seed(rng.bytes(32))
@@ -211,7 +229,7 @@ class Consortium:
         self.directory = None
         if adversary is not Adversary.HONEST_BUT_CURIOUS:
             self.directory = Directory.sign(1, keys, authority)
-        for name in self.names:
+        for name in self.identities:
             store = self.store_at(name) if self.store_at else ClientStore(":memory:")
             store.pin_authority(authority.public)
             self.stores[name] = store
@@ -232,6 +250,16 @@ class Consortium:
     def cohort(self, number=1):
         return Cohort.of(self.names, rng=self.rng.child(f"cohort/{number}"))
 
+    def committee(self, number=1):
+        """Those whom the plan names, or a sample of the clients; None for other protocols."""
+        rules = self.plan.aggregation.committee
+        rng = self.rng.child(f"committee/{number}")
+        if not rules.count:
+            return None
+        count = min(rules.count, len(self.names))
+        drawn = rules.members or draw_committee(self.names, count, rng=rng)
+        return Cohort.of(drawn, rng=rng.child("salts"))
+
     def round_plan(self, number=1, attempt=1):
         return RoundPlan.freeze(
             self.plan,
@@ -244,6 +272,7 @@ class Consortium:
             directory=self.directory,
             ledger_head=self.head(number).head if self.head else bytes(32),
             clip=self.clip,
+            committee=self.committee(number),
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
 
@@ -252,7 +281,10 @@ class Consortium:
         rng = InsecureTestRng(f"graph/{self.seed}/{number}/{attempt}".encode())
         head = self.head(number) if self.head else None
         told = self.directory, self.broadcast
-        return RoundServer(plan, self.cohort(number), *told, rng=rng, ledger=head)
+        opened_by = self.committee(number)
+        return RoundServer(
+            plan, self.cohort(number), *told, rng=rng, ledger=head, committee=opened_by
+        )
 
     def client(self, name, number=1, attempt=1):
         return RoundClient(
@@ -262,6 +294,20 @@ class Consortium:
             rng=self.rng.child(f"client/{name}/{number}/{attempt}"),
         )
 
+    def member(self, name, number=1, attempt=1):
+        return RoundMember(
+            self.policy,
+            self.identities[name],
+            self.stores[name],
+            rng=self.rng.child(f"member/{name}/{number}/{attempt}"),
+        )
+
+    def members(self, number=1, attempt=1):
+        """The committee's, by name; none for other protocols."""
+        committee = self.committee(number)
+        names = committee.members if committee else ()
+        return {name: self.member(name, number, attempt) for name in names}
+
     def update(self, name, client=None):
         return Update(self.updates[name].copy())
 
@@ -270,7 +316,7 @@ class Consortium:
         out, outcomes = set(), []
         for attempt in range(1, self.plan.aggregation.attempts + 1):
             drive = self.drive(number, attempt, **hooks)
-            outcome = drive.run([name for name in self.names if name not in out])
+            outcome = drive.run([name for name in self.identities if name not in out])
             outcomes.append(outcome)
             if outcome.aggregate is not None or outcome.answers_requested:
                 break
@@ -280,6 +326,7 @@ class Consortium:
     def drive(self, number=1, attempt=1, clients=None, **hooks):
         """One attempt at a round, all clients in it, not yet run."""
         clients = clients or {name: self.client(name, number, attempt) for name in self.names}
+        hooks.setdefault("committee", self.members(number, attempt))
         return InProcess(self.server(number, attempt), clients, self.update, **hooks)
 
     def exact(self, survivors):

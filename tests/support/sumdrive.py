@@ -59,6 +59,11 @@ PLUS_SEMI = Setting("secagg+", Adversary.SEMI_MALICIOUS, MALICIOUS.phases)
 PLUS_CURIOUS = Setting("secagg+", Adversary.HONEST_BUT_CURIOUS, CURIOUS.phases)
 SPARSE = [PLUS_SEMI, PLUS_CURIOUS]
 SETTINGS = [MALICIOUS, CURIOUS, PLAIN, *SPARSE]
+ONE_SHOT = Setting(
+    "oneshot", Adversary.MALICIOUS, ("keys", "input", "opening", "consistency", "unmasking")
+)
+"""Its third role is driven by `oneshotdrive`, and by rounds like any protocol's."""
+WITH_COMMITTEES = [*SETTINGS, ONE_SHOT]
 MASKED = [setting for setting in SETTINGS if setting.masks]
 
 

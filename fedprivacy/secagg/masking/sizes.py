@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fedprivacy.crypto import CHECKSUM_BYTES
 from fedprivacy.secagg.cohort import Membership
-from fedprivacy.secagg.contract import Adversary
+from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.messages import (
     ACKNOWLEDGEMENT_BYTES,
     BOX_BYTES,
@@ -42,21 +42,19 @@ _CHECKSUM = bytes(CHECKSUM_BYTES)
 _64 = bytes(64)
 
 
-def upload_sizes(
-    adversary: Adversary, *, members: int, degree: int, length: int, modulus_bits: int
-) -> Iterator[tuple[str, int]]:
+def upload_sizes(plan: SumPlan) -> Iterator[tuple[str, int]]:
     """Phase and bytes of each message that one client sends when nobody is lost.
 
     Fewer members have fewer rows: losses only make it less. What other members do can add to it
     in one place: a client names those whose boxes it could not open, at most 5 bytes each. On a
     sparse graph the indices of neighbours, any in the cohort, are taken at their longest.
     """
-    met = _met(members, degree)
-    signs = adversary is not Adversary.HONEST_BUT_CURIOUS
+    degree, met = plan.degree, _met(plan.cohort_size, plan.degree)
+    signs = plan.adversary is not Adversary.HONEST_BUT_CURIOUS
     yield "keys", len(encode(KeyAdvertisement(_32, _32, _64 if signs else b"")))
     box = SealedBox(0, bytes(BOX_BYTES), bytes(96) if signs and degree else _64)
     yield "shares", _with_rows(SealedShares(_32, ()), met, box)
-    for size in chunk_sizes(length, modulus_bits):
+    for size in chunk_sizes(plan.length, plan.modulus_bits):
         yield "input", size
     if signs and degree:
         yield "input", len(encode(AcknowledgedInput(_CHECKSUM, (), _acknowledgements(met))))
@@ -70,16 +68,15 @@ def upload_sizes(
     yield "unmasking", _with_rows(UnmaskShares(()), met, share)
 
 
-def download_sizes(
-    adversary: Adversary, *, members: int, degree: int, id_bytes: int
-) -> Iterator[tuple[str, int]]:
+def download_sizes(plan: SumPlan, *, id_bytes: int) -> Iterator[tuple[str, int]]:
     """Phase and bytes of each message that the server sends one client when nobody is lost.
 
     Client ids have `id_bytes` each. Of a sparse graph, indices, places and proofs are taken at
     their longest.
     """
+    members, degree = plan.cohort_size, plan.degree
     met = _met(members, degree)
-    signs = adversary is not Adversary.HONEST_BUT_CURIOUS
+    signs = plan.adversary is not Adversary.HONEST_BUT_CURIOUS
     yield "shares", _shown(members, degree, id_bytes, _64 if signs else b"")
     box = SealedBox(0, bytes(BOX_BYTES), bytes(96) if signs and degree else _64)
     yield "input", _with_rows(ShareDelivery(()), met, box)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedprivacy.arithmetic import PRIME, limbs_of
-from fedprivacy.secagg.contract import Adversary
+from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.masking.messages import SECRET_BYTES
 from fedprivacy.secagg.work import Work
 
@@ -12,15 +12,15 @@ __all__ = ["count_work"]
 _SECRETS = 2
 
 
-def count_work(
-    adversary: Adversary, *, members: int, lost: int, degree: int, threshold: int, length: int
-) -> tuple[Work, Work]:
+def count_work(plan: SumPlan, *, lost: int) -> tuple[Work, Work]:
     """What one client does if nobody is lost, and the server if `lost` vanish before their input.
 
     Their masks are the most that the server can have to make again. The encoding of the update is
     left to the caller.
     """
-    signs = adversary is not Adversary.HONEST_BUT_CURIOUS
+    members, degree = plan.cohort_size, plan.degree
+    threshold, length = plan.threshold, plan.length
+    signs = plan.adversary is not Adversary.HONEST_BUT_CURIOUS
     met = min(degree + 1, members) if degree else members
     return (
         _client(members, met, threshold, length, signs=signs, sparse=degree > 0),

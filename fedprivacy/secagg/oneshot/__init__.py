@@ -10,16 +10,25 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
-from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotClient
+from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotClient, OneShotState
 from fedprivacy.secagg.oneshot.member import MEMBER_RAND_BYTES, CommitteeMember
 from fedprivacy.secagg.oneshot.parameters import (
+    MAX_COMMITTEE,
     OneShotParameters,
     choose_parameters,
     parameters_of,
 )
 from fedprivacy.secagg.oneshot.server import OneShotServer
+from fedprivacy.secagg.oneshot.sizes import (
+    count_member_work,
+    count_work,
+    download_sizes,
+    upload_sizes,
+)
+from fedprivacy.wire import decode
 
 __all__ = [
+    "MAX_COMMITTEE",
     "CommitteeMember",
     "OneShot",
     "OneShotClient",
@@ -31,13 +40,22 @@ __all__ = [
 
 
 class OneShot:
-    """One-shot aggregation; not in the registry yet, since no plan names a committee."""
+    """One-shot aggregation's entry in the registry."""
 
     name: ClassVar[str] = "oneshot"
+    claim: ClassVar[str] = "oneshot-hiding"
     adversaries: ClassVar[frozenset[Adversary]] = frozenset({Adversary.MALICIOUS})
     rand_bytes: ClassVar[int] = RAND_BYTES
     member_rand_bytes: ClassVar[int] = MEMBER_RAND_BYTES
     sparse: ClassVar[bool] = False
+    upload_sizes = staticmethod(upload_sizes)
+    download_sizes = staticmethod(download_sizes)
+    work = staticmethod(count_work)
+    member_work = staticmethod(count_member_work)
+
+    @staticmethod
+    def check(plan: SumPlan) -> None:
+        parameters_of(plan)
 
     @staticmethod
     def server(
@@ -66,6 +84,23 @@ class OneShot:
         return OneShotClient(
             plan, membership, identity=identity, directory=directory, floor=floor, rand=rand
         )
+
+    @staticmethod
+    def resume(
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> OneShotClient:
+        found = decode(OneShotState, state, limit=len(state))
+        client = OneShotClient(
+            plan, membership, identity=identity, directory=directory, floor=floor, rand=found.rand
+        )
+        client.show(found.committee)
+        return client
 
     @staticmethod
     def member(

@@ -78,6 +78,11 @@ class Encryption:
         ciphertext &= np.uint64((1 << p.bits) - 1)
         return ciphertext.reshape(-1)
 
+    @property
+    def key(self) -> NDArray[np.int8]:
+        """The key's coefficients: a secret, overwritten by `erase`."""
+        return self._key
+
     def key_elements(self) -> _Words:
         """The key as the field elements that are shared."""
         return key_to_elements(self._key, self._parameters)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
 
 from fedprivacy.crypto import Directory, Identity, KeyPair
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
@@ -43,15 +46,31 @@ from fedprivacy.secagg.oneshot.messages import (
     SealedInput,
     server_limit,
 )
-from fedprivacy.secagg.oneshot.parameters import OneShotParameters, committee_of, parameters_of
+from fedprivacy.secagg.oneshot.parameters import (
+    MAX_COMMITTEE,
+    OneShotParameters,
+    committee_of,
+    parameters_of,
+)
 from fedprivacy.secagg.oneshot.shares import deal_key
 from fedprivacy.secagg.uploads import PackedUpload
-from fedprivacy.wire import decode, encode
+from fedprivacy.wire import Message, decode, encode
 
-__all__ = ["RAND_BYTES", "OneShotClient", "OneShotPhase", "as_upload"]
+__all__ = ["RAND_BYTES", "OneShotClient", "OneShotPhase", "OneShotState", "as_upload"]
 
 _FIELDS = ("secret", "errors", "coefficients", "agreement_private")
 RAND_BYTES = 32 * len(_FIELDS)
+
+
+class OneShotState(Message, frozen=True, tag="oneshot-state"):
+    """What a client still needs between two messages: one to itself, that nobody else may read."""
+
+    rand: Annotated[bytes, Meta(min_length=RAND_BYTES, max_length=RAND_BYTES)]
+    committee: Annotated[tuple[CommitteeEntry, ...], Meta(max_length=MAX_COMMITTEE)]
+    """Empty before it is shown; it was checked when it came."""
+
+    def __repr__(self) -> str:
+        return "OneShotState()"
 
 
 class OneShotPhase(enum.Enum):
@@ -125,6 +144,20 @@ class OneShotClient:
             self._committee = entries
             if self._source is not None:
                 yield from self._send_input()
+
+    def show(self, committee: tuple[CommitteeEntry, ...]) -> None:
+        """Go on with the committee that an earlier object was shown, and has checked."""
+        self._committee = committee
+
+    def suspend(self) -> bytes:
+        """Before the input: the randomness, and the committee if it is known. Nothing after it."""
+        if self._phase is not OneShotPhase.WAITING or self._source is not None:
+            raise ConfigurationError(
+                "this client has sent its input, or a vector waits: there is nothing to suspend"
+            )
+        state = encode(OneShotState(bytes(self._rand), self._committee))
+        self.fail()
+        return state
 
     def contribute(self, source: Source) -> Iterator[Effect]:
         """The vector is ready; it leaves once the committee is known, in either order."""

@@ -140,4 +140,7 @@ def check_roster(
         if not who.proves(committee.root, committee.size):
             detail = f"{who.client_id} is not proven to be in the committed committee"
             raise PeerError(Reason.COHORT_PROOF, detail)
+        if committee.members and who.client_id != committee.members[who.index]:
+            detail = f"{who.client_id} is not the member that the plan names"
+            raise PeerError(Reason.COHORT_PROOF, detail)
         check_key(plan, who.index, who.client_id, entry.seal_key, entry.signature, directory)

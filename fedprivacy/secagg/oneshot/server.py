@@ -24,6 +24,7 @@ from fedprivacy.secagg.contract import (
     Mark,
     Persist,
     Send,
+    SendToMember,
     SumPlan,
 )
 from fedprivacy.secagg.masking.messages import (
@@ -176,8 +177,10 @@ class OneShotServer:
         return frozenset(role.names(role.present - self._answered))
 
     def exclude(self, client_id: str) -> None:
-        for role in (self._as_client, self._as_member):
-            self._drop(role, client_id)
+        self._drop(self._as_client, client_id)
+
+    def exclude_member(self, name: str) -> None:
+        self._drop(self._as_member, name)
 
     def _drop(self, role: _Role, name: str) -> None:
         index = role.index.get(name)
@@ -274,7 +277,9 @@ class OneShotServer:
         roster = encode(CommitteeRoster(entries))
         self._next_phase()
         clients = self._as_client.names(self._as_client.present)
-        for name in (*self._as_member.names(present), *clients):
+        for name in self._as_member.names(present):
+            yield SendToMember(name, roster)
+        for name in clients:
             yield Send(name, roster)
 
     # ------------------------------------------------------------------ input
@@ -313,7 +318,7 @@ class OneShotServer:
                 share = KeyShare(
                     who, message.ciphertext, message.agreement_key, message.signature, box
                 )
-                yield Send(entry.membership.client_id, encode(share))
+                yield SendToMember(entry.membership.client_id, encode(share))
 
     def _take_opened(self, member: int, message: ShareOpened) -> Iterator[Effect]:
         """A ciphertext is added, and erased, as soon as every member can open its share."""
@@ -336,7 +341,7 @@ class OneShotServer:
         self._next_phase()
         closed = encode(InputsClosed(tuple(sorted(self._arrived))))
         for i in sorted(self._as_member.present):
-            yield Send(self._members[i].client_id, closed)
+            yield SendToMember(self._members[i].client_id, closed)
 
     # ------------------------------------------------------------------ opening
 
@@ -371,7 +376,7 @@ class OneShotServer:
         self._next_phase()
         survivors = encode(SurvivorSet(tuple(sorted(self._survivors))))
         for i in sorted(self._as_member.present):
-            yield Send(self._members[i].client_id, survivors)
+            yield SendToMember(self._members[i].client_id, survivors)
 
     # ------------------------------------------------------------------ consistency
 
@@ -393,7 +398,7 @@ class OneShotServer:
         )
         request = encode(UnmaskRequest(signatures))
         for i in sorted(self._as_member.present):
-            yield Send(self._members[i].client_id, request)
+            yield SendToMember(self._members[i].client_id, request)
 
     # ------------------------------------------------------------------ opening the sum
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedprivacy.rounds import Plan
+from fedprivacy.rounds.traffic import nominal_sum_plan
 from fedprivacy.secagg import PROTOCOLS
 
 __all__ = ["longest_message"]
@@ -16,12 +17,6 @@ def longest_message(plan: Plan, *, clients: int, length: int) -> int:
 
     Twice the longest of a round in which nobody is lost, and some room.
     """
-    rules, pipeline = plan.aggregation, plan.pipeline(length, clients)
-    sizes = PROTOCOLS[rules.protocol].upload_sizes(
-        rules.adversary,
-        members=clients,
-        degree=plan.quorum(clients).degree,
-        length=pipeline.total_length,
-        modulus_bits=pipeline.modulus_bits(clients),
-    )
+    protocol = PROTOCOLS[plan.aggregation.protocol]
+    sizes = protocol.upload_sizes(nominal_sum_plan(plan, clients, length))
     return 2 * max(size for _, size in sizes) + _ROOM
