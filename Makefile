@@ -5,7 +5,7 @@ EVERY_CORE := -n auto --dist loadfile -p no:benchmark
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: .venv demo flower-demo test nightly bench lint schema readme clean
+.PHONY: .venv demo flower-demo tls-demo test nightly bench lint schema readme clean
 
 .venv: $(STAMP)
 
@@ -15,11 +15,16 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/fedprivacy run examples/hospitals/job.toml $(if $(PROTOCOL),--protocol $(PROTOCOL))
+	@$(BIN)/fedprivacy run examples/hospitals/job.toml --attack $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 # A SuperLink and five SuperNodes as processes on this machine, one of them killed in mid-round.
 flower-demo: $(STAMP)
 	@$(BIN)/python examples/flower/deploy.py
+
+# A server and eight hospitals as processes on this machine, over mutual TLS, one of them killed in
+# mid-round and a ninth turned away.
+tls-demo: $(STAMP)
+	@$(BIN)/python examples/tls-hospitals/deploy.py
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(EVERY_CORE)

@@ -27,8 +27,8 @@ class Reason(enum.Enum):
 
     Codes are never reused, and each has one meaning; 81 was one that nobody raised. 1-19 speak of
     bytes, 20-39 of the plan and the directory, 40-59 of keys and shares, 60-79 of survivors,
-    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of a
-    committee, 120-139 of ciphertexts under a key that clients share.
+    unmasking and what a client's store remembers, 80-99 of how a round ended, 100-119 of the
+    channel, 120-139 of ciphertexts under a key that clients share, 140-159 of a committee.
     """
 
     MALFORMED = 1
@@ -162,10 +162,42 @@ class Reason(enum.Enum):
     NOISE_RANGE = 85
     """The recovered key leaves more noise on the sum than honest clients put there."""
 
-    POLICY_COMMITTEE = 100
-    """The committee is smaller, opens more easily or has other members than the policy demands."""
-    COMMITTEE = 101
-    """The server is itself enrolled: it could be of the committee that is to hold it in check."""
+    CHANNEL_AUTHORITY = 100
+    """The peer's certificate is not of the authority that this side trusts."""
+    CHANNEL_EXPIRED = 101
+    """The certificate's time is over."""
+    CHANNEL_NOT_YET_VALID = 102
+    """The certificate's time has not begun."""
+    CHANNEL_REVOKED = 103
+    """The certificate is on the authority's list of those that are revoked."""
+    CHANNEL_NAME = 104
+    """The certificate is for another host, or names no client."""
+    CHANNEL_ANONYMOUS = 105
+    """The peer shows no certificate."""
+    CHANNEL_TLS_VERSION = 106
+    """The peer does not speak TLS 1.3."""
+    CHANNEL_PLAINTEXT = 107
+    """The peer does not speak TLS at all."""
+    CHANNEL_IDENTITY = 108
+    """Whom the certificate names is not enrolled, or with another key."""
+    CHANNEL_VERSION = 109
+    """The peer speaks another version of the channel's protocol."""
+    CHANNEL_RATE = 110
+    """The peer connects or sends more often than is allowed."""
+    CHANNEL_BUSY = 111
+    """Another connection of the same identity is open."""
+    CHANNEL_SILENT = 112
+    """The peer said nothing, or less than a whole frame, for too long."""
+    CHANNEL_CUT = 113
+    """The connection ended without a word."""
+    CHANNEL_CLOSING = 114
+    """The peer is about to end and takes nothing new."""
+    CHANNEL_CERTIFICATE = 115
+    """The certificate was refused, and the peer does not say why."""
+    CHANNEL_REVOCATION_LIST = 116
+    """The authority's list of revoked certificates is missing or out of date."""
+    CHANNEL_DAMAGED = 117
+    """TLS found that bytes were changed on the way."""
 
     CIPHERTEXT = 120
     """The bytes are not one ciphertext of the plan's parameters."""
@@ -175,6 +207,11 @@ class Reason(enum.Enum):
     """An encrypted sum of other ciphertexts than those of the survivors who are named."""
     SUM_DISAGREES = 123
     """Most of those who decrypted the sum say another than the one that is kept."""
+
+    POLICY_COMMITTEE = 140
+    """The committee is smaller, opens more easily or has other members than the policy demands."""
+    COMMITTEE = 141
+    """The server is itself enrolled: it could be of the committee that is to hold it in check."""
 
 
 class FedPrivacyError(Exception):

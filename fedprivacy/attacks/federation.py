@@ -7,7 +7,7 @@ that changes what it sends, and clients in league with it that leave out their n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -21,13 +21,13 @@ from fedprivacy.randomness import Rng
 from fedprivacy.rounds import ClientPolicy, Invitation, Plan, RoundClient, RoundPlan, RoundServer
 from fedprivacy.rounds.messages import INVITATION_LIMIT
 from fedprivacy.rounds.policy import AggregationFloor, Requirements
-from fedprivacy.secagg import SERVER, Adversary, ClientParty, Cohort, Effect
+from fedprivacy.secagg import SERVER, Adversary, ClientParty, Cohort, Effect, Source
 from fedprivacy.simulation.members import Members
 from fedprivacy.transport import Channel, Delivery, InProcess, Outcome
 from fedprivacy.vector import Update
 from fedprivacy.wire import Transcript, decode, encode
 
-__all__ = ["Attempt", "Federation", "Losing", "SwappedBroadcast", "accepting"]
+__all__ = ["Attempt", "Federation", "Losing", "SwappedBroadcast", "Trainer", "accepting"]
 
 Floats = NDArray[np.float64]
 Trainer = Callable[[str, bytes], Floats]
@@ -68,7 +68,9 @@ class Attempt:
 class Federation:
     """Enrolled clients with stores in memory, and the rounds that they take part in.
 
-    `silent` are corrupt clients: they send zeros, and leave out their share of the noise.
+    `silent` are corrupt clients: they send zeros, and leave out their share of the noise. `loud`
+    are corrupt as well: what they send is so many times what their update is encoded as, which no
+    range holds them to.
     """
 
     plan: Plan
@@ -76,6 +78,7 @@ class Federation:
     rng: Rng
     silent: frozenset[str] = frozenset()
     policy: ClientPolicy | None = None
+    loud: Mapping[str, int] = field(default_factory=dict)
     _members: Members = field(init=False)
     _run: bytes = field(init=False)
 
@@ -143,9 +146,13 @@ class Federation:
 
     def _client(self, name: str, number: int) -> RoundClient:
         kind = _SilentClient if name in self.silent else RoundClient
+        kind = _LoudClient if name in self.loud else kind
         policy = self.policy or accepting(self.plan)
         identity, store = self._members.identities[name], self._members.store(name)
-        return kind(policy, identity, store, rng=self.rng.child(f"client/{name}/{number}"))
+        made = kind(policy, identity, store, rng=self.rng.child(f"client/{name}/{number}"))
+        if isinstance(made, _LoudClient):
+            made.factor = self.loud[name]
+        return made
 
     def _update(self, name: str, client: RoundClient, trainer: Trainer, length: int) -> Update:
         if name in self.silent:
@@ -169,6 +176,31 @@ class _SilentClient(RoundClient):
         quiet = dataclasses.replace(whole, stages=stages, specs=specs)
         vector = quiet.encode(update, rng=self._rng.child("encoding"))
         yield from self._carry_out(party.contribute(vector))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scaled:
+    """A vector's integers so many times."""
+
+    inner: Source
+    factor: int
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, part: slice) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = np.asarray(self.inner[part]) * self.factor
+        return found
+
+
+class _LoudClient(RoundClient):
+    """A corrupt client: it follows the protocol, and scales what it puts into it."""
+
+    factor = 1
+
+    def _contribute(self, party: ClientParty, plan: RoundPlan, update: Update) -> Iterator[Effect]:
+        vector = plan.pipeline.encode(update, rng=self._rng.child("encoding"))
+        yield from self._carry_out(party.contribute(_Scaled(vector, self.factor)))
 
 
 def _faithful(delivery: Delivery) -> Iterable[Delivery]:

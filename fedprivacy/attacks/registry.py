@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedprivacy.attacks.stage import Attack
 from fedprivacy.attacks.threats import Auxiliary, Position, ThreatModel
-from fedprivacy.attacks.trials import audit, gradients, inversion, members, sums
+from fedprivacy.attacks.trials import audit, clients, gradients, inversion, members, sums
 from fedprivacy.secagg import Adversary
 
 __all__ = ["ATTACKS"]
@@ -38,6 +38,25 @@ _ALL = (
         inversion.inverting,
         {"steps": 300, "restarts": 1, "variation": 1e-3},
         extra="torch",
+        takes_model=True,
+    ),
+    Attack(
+        "deep-leakage",
+        "one image by a search for an input and a label with that gradient",
+        _DECIBELS,
+        _server(_CURIOUS),
+        inversion.deep_leakage,
+        {"steps": 60, "restarts": 3},
+        extra="torch",
+        takes_model=True,
+    ),
+    Attack(
+        "spear",
+        "every image of a small batch, or of a small cohort's sum, exactly",
+        "share of the batch within 30 dB",
+        _server(_CURIOUS),
+        gradients.spear,
+        {"examples": 8, "hidden": 256, "tries": 8_192, "tolerance": 1e-4},
     ),
     Attack(
         "robbing-the-fed",
@@ -46,6 +65,14 @@ _ALL = (
         _server(_MALICIOUS, _SIMILAR),
         gradients.robbing,
         {"examples": 8, "bins": 1024},
+    ),
+    Attack(
+        "crafted-rounds",
+        "single images from sums, by another crafted model in each round",
+        "share of the cohort's images within 30 dB",
+        _server(_MALICIOUS, _SIMILAR),
+        gradients.crafted_rounds,
+        {"examples": 8, "bins": 128, "rounds": 6},
     ),
     Attack(
         "differencing",
@@ -110,6 +137,7 @@ _ALL = (
         ThreatModel(position=Position.READER, knows=(Auxiliary.CANDIDATES,)),
         members.loss,
         _TRAINING,
+        averages=True,
     ),
     Attack(
         "lira",
@@ -118,6 +146,24 @@ _ALL = (
         _READER,
         members.lira,
         {**_TRAINING, "shadows": 16},
+        takes_model=True,
+        averages=True,
+    ),
+    Attack(
+        "correlated-dropouts",
+        "a property of clients' data, by who is lost more often",
+        _AREA,
+        _server(_CURIOUS, Auxiliary.PARTICIPATION),
+        clients.dropouts,
+        {"rounds": 8, "rate_with": 0.4, "rate_without": 0.05},
+    ),
+    Attack(
+        "backdoor",
+        "what one client's lying update does to the model: a non-claim, measured",
+        "share of marked images named as the client wants",
+        ThreatModel(position=Position.CLIENT, adversary=_MALICIOUS, corrupt=1),
+        clients.backdoor,
+        {"examples": 24, "steps": 30, "before": 60, "factor": 1},
     ),
     Attack(
         "audit",

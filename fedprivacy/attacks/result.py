@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
 
 from fedprivacy.attacks.threats import ThreatModel
+from fedprivacy.errors import ConfigurationError
 
-__all__ = ["AttackResult", "Measured"]
+__all__ = ["AttackResult", "Measured", "Picture"]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The base of a result's parts."""
+
+
+class Picture(_Part, frozen=True, kw_only=True):
+    """What was looked for, or what was found: rows of 8-bit pixels, channels innermost."""
+
+    label: str
+    width: Annotated[int, Meta(ge=1, le=1024)]
+    height: Annotated[int, Meta(ge=1, le=1024)]
+    channels: Literal[1, 3] = 1
+    pixels: bytes = msgspec.field(default=b"", name="pixels_base64")
+
+    @classmethod
+    def of(cls, label: str, values: NDArray[np.float64]) -> Picture:
+        """From values in [0, 1], `(height, width)` or `(channels, height, width)`.
+
+        What is outside is cut; not a number is black.
+        """
+        planes = values[None] if values.ndim == 2 else values
+        if planes.ndim != 3 or len(planes) not in (1, 3):
+            raise ConfigurationError(f"a picture of shape {values.shape}: 1 or 3 planes are shown")
+        cut = np.clip(np.nan_to_num(planes), 0.0, 1.0)
+        pixels = np.rint(255 * np.moveaxis(cut, 0, -1)).astype(np.uint8)
+        channels, height, width = planes.shape
+        return cls(
+            label=label,
+            width=width,
+            height=height,
+            channels=1 if channels == 1 else 3,
+            pixels=pixels.tobytes(),
+        )
 
 
 class Measured(_Part, frozen=True, kw_only=True):
@@ -29,6 +63,8 @@ class Measured(_Part, frozen=True, kw_only=True):
     details: dict[str, float] = {}
     roc: tuple[tuple[float, float], ...] = ()
     """False and true positive rates, from (0, 0) to (1, 1), where the attack has them."""
+    pictures: tuple[Picture, ...] = ()
+    """Original, recovered and control, where the attack looks for one image."""
 
     @property
     def difference(self) -> float:
@@ -67,7 +103,8 @@ class AttackResult(_Part, frozen=True, kw_only=True):
         if any(m.bound is not None and m.target > m.bound for m in self.measured):
             return "above what differential privacy allows: the claim is false"
         if all(m.difference > 0 for m in self.measured):
-            return "above its control with every seed"
+            chance = f"by chance alone: 1 in {2 ** len(self.measured):,}"
+            return f"above its control with every seed ({chance})"
         return "not above its control with every seed, which does not prove privacy"
 
     def to_json(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult, Measured
 from fedprivacy.attacks.stage import Attack, Stage, Stopped
 from fedprivacy.attacks.threats import ThreatModel
+from fedprivacy.attacks.worlds import OwnWorld
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds import Plan
+from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.rules import Trust
 
-__all__ = ["Scenario", "ScenarioFile", "Setting", "SettingFile", "Trial"]
+__all__ = ["Scenario", "ScenarioFile", "Setting", "SettingFile", "Trial", "noise_of"]
 
 _Seed = Annotated[int, Meta(ge=0, lt=1 << 53)]
 
@@ -72,6 +75,8 @@ class Scenario:
     file: ScenarioFile
     attack: Attack
     settings: tuple[Setting, ...]
+    world: OwnWorld | None = None
+    """A user's own model and data, in place of what ships."""
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Scenario:
@@ -94,21 +99,61 @@ class Scenario:
         for i, setting in enumerate(file.settings):
             _check_options(setting.options, attack, f"scenario.settings[{i}].options")
             plan = Plan.from_toml(path.parent / setting.plan)
+            _check_unit(plan, attack)
             options = {**attack.options, **file.options, **setting.options}
             settings.append(Setting(setting.name, plan, options))
         return cls(file, attack, tuple(settings))
 
     @property
-    def trials(self) -> int:
-        """How many trials there are, at most: a setting that is stopped is tried once."""
-        return len(self.settings) * len(self.file.seeds)
+    def is_changed(self) -> bool:
+        """Whether a model, plan or options are others than the file's: nothing is expected then."""
+        written = [
+            {**self.attack.options, **self.file.options, **setting.options}
+            for setting in self.file.settings
+        ]
+        return (
+            self.world is not None
+            or written != [dict(s.options) for s in self.settings]
+            or [s.name for s in self.settings] != [s.name for s in self.file.settings]
+        )
+
+    def of_world(self, world: OwnWorld) -> Scenario:
+        """The same attack on a user's own model and data."""
+        if not self.attack.takes_model:
+            able = ", ".join(attack.name for attack in ATTACKS.values() if attack.takes_model)
+            raise ConfigurationError(
+                f"{self.attack.name} is tried on what ships only: of your model, {able}"
+            )
+        return dataclasses.replace(self, world=world)
+
+    def against(self, plan: Plan) -> Scenario:
+        """The scenario's first setting, and the same attack against a user's own plan."""
+        first, options = self.settings[0], dict(self.settings[0].options)
+        settled = settle(plan, self.file.clients).plan
+        _check_unit(settled, self.attack)
+        if settled.noise.rounds and "rounds" in options:
+            options["rounds"] = min(options["rounds"], settled.noise.rounds)
+        return dataclasses.replace(self, settings=(first, Setting("your plan", settled, options)))
+
+    def with_options(self, options: Mapping[str, float]) -> Scenario:
+        """Every setting with these options over its own."""
+        _check_options(options, self.attack, "--option")
+        settings = tuple(
+            dataclasses.replace(setting, options={**setting.options, **options})
+            for setting in self.settings
+        )
+        return dataclasses.replace(self, settings=settings)
 
     def run(self, seeds: tuple[int, ...] | None = None) -> Iterator[Trial]:
         """Each seed in each setting, as it ends; by default the scenario's own seeds."""
         for setting in self.settings:
             for seed in seeds or self.file.seeds:
-                stage = Stage(setting.plan, self.file.clients, seed, setting.options)
-                yield Trial(setting, seed, self.attack.trial(stage))
+                yield self.trial(setting, seed)
+
+    def trial(self, setting: Setting, seed: int) -> Trial:
+        """One seed in one setting."""
+        stage = Stage(setting.plan, self.file.clients, seed, setting.options, self.world)
+        return Trial(setting, seed, self.attack.trial(stage))
 
     def results(self, trials: list[Trial]) -> tuple[AttackResult, ...]:
         """One result a setting, from the trials of a run."""
@@ -124,7 +169,7 @@ class Scenario:
             metric=self.attack.metric,
             threat=self.file.threat,
             protocol=setting.plan.aggregation.protocol,
-            noise=_noise_of(setting.plan),
+            noise=noise_of(setting.plan),
             plan_hash=setting.plan.digest().hex(),
             options=dict(setting.options),
             measured=tuple(each for each in found if isinstance(each, Measured)),
@@ -141,7 +186,16 @@ def _check_options(options: Mapping[str, float], attack: Attack, path: str) -> N
             raise ConfigurationError(f"{path}.{name} is not an option{hint}")
 
 
-def _noise_of(plan: Plan) -> str:
+def _check_unit(plan: Plan, attack: Attack) -> None:
+    if attack.averages and plan.protects_units:
+        raise ConfigurationError(
+            f"plan.dataset.unit = {plan.dataset.unit}: under {attack.name} clients send how far "
+            "they trained, which is a client's and no unit's: take a plan with unit = client"
+        )
+
+
+def noise_of(plan: Plan) -> str:
+    """Who adds it, and with which multiplier; `none` where nobody does."""
     rules = plan.noise
     if rules.trust is Trust.NONE:
         return "none"

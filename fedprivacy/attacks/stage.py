@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fedprivacy.attacks.drawing import Draw
 from fedprivacy.attacks.federation import Attempt, Federation
-from fedprivacy.attacks.result import Measured
+from fedprivacy.attacks.result import Measured, Picture
 from fedprivacy.attacks.threats import ThreatModel
+from fedprivacy.attacks.worlds import OwnWorld
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import InsecureTestRng, Rng
 from fedprivacy.rounds import Plan
@@ -36,6 +37,8 @@ class Stage:
     clients: int
     seed: int
     options: Mapping[str, float] = field(default_factory=dict)
+    world: OwnWorld | None = None
+    """A user's own model and data, in place of what ships."""
 
     @property
     def rng(self) -> Rng:
@@ -62,6 +65,7 @@ class Stage:
         bound: float | None = None,
         details: Mapping[str, float] | None = None,
         roc: tuple[tuple[float, float], ...] = (),
+        pictures: tuple[Picture, ...] = (),
     ) -> Measured:
         return Measured(
             seed=self.seed,
@@ -70,6 +74,7 @@ class Stage:
             bound=bound,
             details=dict(details or {}),
             roc=roc,
+            pictures=pictures,
         )
 
 
@@ -89,6 +94,10 @@ class Attack:
     """With their defaults."""
     extra: str = ""
     """Of the package, that it needs besides `demo`."""
+    takes_model: bool = False
+    """Whether a user's own torch module can be attacked with it."""
+    averages: bool = False
+    """Whether clients send how far they trained: an update of a client, and of no smaller unit."""
 
 
 def broadcast_of(weights: Floats) -> bytes:

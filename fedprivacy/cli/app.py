@@ -14,11 +14,14 @@ from fedprivacy.cli import (
     comparisons,
     directories,
     flower,
+    join,
     keys,
     ledgers,
     plans,
     records,
+    reports,
     runs,
+    serve,
 )
 from fedprivacy.cli.help import command, group
 
@@ -62,11 +65,13 @@ command(app, "demo", *runs.DEMO_EXAMPLES)(runs.demo)
 command(app, "run", *runs.RUN_EXAMPLES)(runs.run)
 command(app, "compare", *comparisons.EXAMPLES)(comparisons.compare)
 command(app, "plan", *plans.EXAMPLES)(plans.plan)
+command(app, "serve", *serve.EXAMPLES)(serve.serve)
+command(app, "join", *join.EXAMPLES)(join.join)
 ledgers.register(budgets.app)
 app.add_typer(attacks.app, name="attack")
 command(budgets.app, "receipts", *clients.RECEIPTS_EXAMPLES)(clients.receipts)
 app.add_typer(budgets.app, name="budget")
-command(app, "report", *clients.REPORT_EXAMPLES)(clients.report)
+command(app, "report", *reports.REPORT_EXAMPLES)(reports.report)
 app.add_typer(records.app, name="record")
 app.add_typer(keys.app, name="keys")
 app.add_typer(certs.app, name="certs")

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedprivacy.cli.files import write_text
-from fedprivacy.cli.forms import Form, FormOption, tell
+from fedprivacy.cli.forms import Form, tell
 from fedprivacy.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from fedprivacy.ledger import ClientStore
 
-__all__ = ["RECEIPTS_EXAMPLES", "REPORT_EXAMPLES", "receipts", "report"]
+__all__ = ["RECEIPTS_EXAMPLES", "AnchorOption", "client_report", "receipts"]
 
 RECEIPTS_EXAMPLES = (
     "fedprivacy budget receipts client.db --out receipts.jsonl",
     "fedprivacy budget receipts client.db > receipts.jsonl",
 )
-REPORT_EXAMPLES = (
-    "fedprivacy report --client client.db --policy client.toml --units 426",
-    "fedprivacy report --client client.db --policy client.toml --format html > report.html",
-)
-_Anchor = Annotated[
+AnchorOption = Annotated[
     Path | None,
     typer.Option(
         "--anchor", metavar="FILE", help="The store's anchor, if it is not in its usual place."
@@ -40,7 +36,7 @@ def receipts(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write them there, not to stdout."),
     ] = None,
-    anchor: _Anchor = None,
+    anchor: AnchorOption = None,
 ) -> None:
     """Print the signed heads of servers' ledgers that a client keeps, a line each.
 
@@ -59,27 +55,10 @@ def receipts(
         typer.echo(f"{out}: {counted(len(kept), 'receipt')}")
 
 
-def report(
-    *,
-    client: Annotated[
-        Path,
-        typer.Option("--client", metavar="STORE", help="The client's store.", show_default=False),
-    ],
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="CLIENT.toml", help="The client's policy: its budgets."),
-    ] = None,
-    units: Annotated[
-        int | None,
-        typer.Option("--units", min=1, metavar="N", help="Units in the data set."),
-    ] = None,
-    anchor: _Anchor = None,
-    form: FormOption = Form.TEXT,
+def client_report(
+    client: Path, *, policy: Path | None, units: int | None, anchor: Path | None, form: Form
 ) -> None:
-    """Print what one client's data may have told, for its data-protection officer.
-
-    By the client's own charges, whatever any server's ledger says.
-    """
+    """Print what one client's data may have told, by its own charges."""
     from fedprivacy.ledger import LedgerAccountant
     from fedprivacy.reporting.client_statement import ClientStatement
     from fedprivacy.rounds import ClientPolicy

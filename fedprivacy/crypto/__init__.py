@@ -3,7 +3,16 @@
 from fedprivacy.crypto.aead import OVERHEAD_BYTES, seal, unseal
 from fedprivacy.crypto.agreement import KEY_BYTES, KeyPair, is_weak
 from fedprivacy.crypto.authority import Authority
-from fedprivacy.crypto.certificates import CertificateAuthority, Certified, NodeKey
+from fedprivacy.crypto.authority_folder import AuthorityFolder
+from fedprivacy.crypto.certificate_names import CertifiedName, fingerprint
+from fedprivacy.crypto.certificate_requests import CertificateRequest
+from fedprivacy.crypto.certificates import (
+    CertificateAuthority,
+    Certified,
+    NodeKey,
+    new_tls_key,
+    tls_key_pem,
+)
 from fedprivacy.crypto.checksum import CHECKSUM_BYTES, Checksum
 from fedprivacy.crypto.directory import MAX_ENTRIES, Directory
 from fedprivacy.crypto.draft import DirectoryDraft
@@ -11,7 +20,8 @@ from fedprivacy.crypto.identity import CLIENT_ID_PATTERN, Enrolment, Identity, c
 from fedprivacy.crypto.kdf import derive
 from fedprivacy.crypto.mac import MAC_BYTES, mac, verify_mac
 from fedprivacy.crypto.masks import MaskStream
-from fedprivacy.crypto.secret_files import read_secret, write_secret
+from fedprivacy.crypto.revocation import read_revocations, revocation_list
+from fedprivacy.crypto.secret_files import check_private, read_secret, write_secret
 from fedprivacy.crypto.signing import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
@@ -31,8 +41,11 @@ __all__ = [
     "PUBLIC_KEY_BYTES",
     "SIGNATURE_BYTES",
     "Authority",
+    "AuthorityFolder",
     "CertificateAuthority",
+    "CertificateRequest",
     "Certified",
+    "CertifiedName",
     "Checksum",
     "Directory",
     "DirectoryDraft",
@@ -44,12 +57,18 @@ __all__ = [
     "SigningKey",
     "Suite",
     "check_client_id",
+    "check_private",
     "derive",
+    "fingerprint",
     "has_small_order",
     "is_weak",
     "mac",
+    "new_tls_key",
+    "read_revocations",
     "read_secret",
+    "revocation_list",
     "seal",
+    "tls_key_pem",
     "unseal",
     "verify",
     "verify_mac",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedprivacy.errors import ConfigurationError
 
-__all__ = ["OWNER_ONLY", "read_secret", "write_secret"]
+__all__ = ["OWNER_ONLY", "check_private", "read_secret", "write_secret"]
 
 OWNER_ONLY = stat.S_IRUSR | stat.S_IWUSR
 
@@ -31,6 +31,11 @@ def write_secret(path: str | os.PathLike[str], secret: bytes) -> None:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{os.fspath(path)}: {error.strerror}") from None
+
+
+def check_private(path: str | os.PathLike[str]) -> None:
+    """Raise `ConfigurationError` where the file of a key cannot be read, or others may read it."""
+    read_secret(path, limit=0)
 
 
 def read_secret(path: str | os.PathLike[str], *, limit: int) -> bytes:

@@ -28,12 +28,12 @@ def accuracy(record: RunRecord, known: SimulatedRun) -> Iterator[RenderableType]
     )
 
 
-def exactness(known: SimulatedRun) -> Iterator[RenderableType]:
+def exactness(found: float, bound: float) -> Iterator[RenderableType]:
     """How far a decoded sum was from the float64 sum of the same updates, and how far it may be."""
     yield titled("Largest difference between a round's sum and the float64 sum of the same updates")
     yield figures(
         [
-            ("found, in the round that came closest to its bound", small(known.largest_difference)),
-            ("that round's bound, from rounding alone", small(known.quantisation_bound)),
+            ("found, in the round that came closest to its bound", small(found)),
+            ("that round's bound, from rounding alone", small(bound)),
         ]
     )

@@ -14,7 +14,7 @@ from fedprivacy.reporting.text import counted, printable
 from fedprivacy.rounds.record import BudgetRecord, RunRecord
 from fedprivacy.rounds.rules import Trust
 
-__all__ = ["budget_spent"]
+__all__ = ["budget_spent", "spent_figures", "spent_remark"]
 
 
 def budget_spent(record: RunRecord) -> Iterator[RenderableType]:
@@ -26,24 +26,28 @@ def budget_spent(record: RunRecord) -> Iterator[RenderableType]:
     if budget is None:
         return
     yield titled(f"What the sums tell of one {printable(budget.unit)}, at delta = {budget.delta:g}")
-    yield figures(_figures(record, budget))
-    if _counts_on_secrecy(record):
-        yield Text(
-            "This counts on it that who takes part stays hidden. It does not hold for those who "
-            "see that: the server, the clients, and whoever reads this record, which names them."
-        )
+    yield figures(spent_figures(record, budget))
+    if remark := spent_remark(record):
+        yield Text(remark)
     for r in record.rounds:
         if r.refusal:
             yield Text(f"Round {r.round} was refused before anyone was asked:")
             yield Text(printable(r.refusal))
 
 
-def _counts_on_secrecy(record: RunRecord) -> bool:
+def spent_remark(record: RunRecord) -> str:
+    """For whom that epsilon does not hold; empty where it holds for all."""
     plan = record.plan
-    return plan.sampling.scheme != "all" and plan.noise.trust is Trust.SERVER
+    if plan.sampling.scheme == "all" or plan.noise.trust is not Trust.SERVER:
+        return ""
+    return (
+        "This counts on it that who takes part stays hidden. It does not hold for those who "
+        "see that: the server, the clients, and whoever reads this record, which names them."
+    )
 
 
-def _figures(record: RunRecord, budget: BudgetRecord) -> Iterator[tuple[str, str]]:
+def spent_figures(record: RunRecord, budget: BudgetRecord) -> Iterator[tuple[str, str]]:
+    """What is charged after the last round, of how much, and the noise that was measured."""
     summed = sum(r.outcome == "sum" for r in record.rounds)
     after = f"epsilon after {counted(summed, 'sum')} ({printable(budget.adjacency)})"
     yield after, upwards(budget.epsilon, 3)

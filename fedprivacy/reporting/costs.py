@@ -12,7 +12,7 @@ from fedprivacy.reporting.tables import add_rows, titled, titled_table
 from fedprivacy.reporting.text import byte_count, printable
 from fedprivacy.rounds.record import PhaseRecord, RoundRecord, RunRecord
 
-__all__ = ["costs"]
+__all__ = ["cost_rows", "costs"]
 
 
 def costs(record: RunRecord) -> Iterator[RenderableType]:
@@ -21,6 +21,15 @@ def costs(record: RunRecord) -> Iterator[RenderableType]:
     Of each phase the record keeps what the client that sent most sent. These are added up, so that
     over phases and rounds the figure is one that no client exceeded.
     """
+    whose = "all parties together" if record.simulation_only else "the server's alone"
+    yield titled(f"What it cost (seconds: {whose}; bytes: no client sent more)")
+    table = titled_table(["phase"], ["seconds", "sent in one round", "sent in all rounds"])
+    add_rows(table, cost_rows(record))
+    yield table
+
+
+def cost_rows(record: RunRecord) -> list[tuple[str, str, str, str]]:
+    """The rows of that table: phase, seconds, bytes in one round, bytes in all of them."""
     seconds: Counter[str] = Counter()
     in_all: Counter[str] = Counter()
     most: Counter[str] = Counter()
@@ -31,9 +40,6 @@ def costs(record: RunRecord) -> Iterator[RenderableType]:
             sent[phase.phase] += phase.bytes_up_most
         in_all.update(sent)
         most |= sent  # the greater of the two, phase by phase
-    whose = "all parties together" if record.simulation_only else "the server's alone"
-    yield titled(f"What it cost (seconds: {whose}; bytes: no client sent more)")
-    table = titled_table(["phase"], ["seconds", "sent in one round", "sent in all rounds"])
     rows = [
         (printable(name), f"{spent:.2f}", byte_count(most[name]), byte_count(in_all[name]))
         for name, spent in seconds.items()
@@ -44,8 +50,7 @@ def costs(record: RunRecord) -> Iterator[RenderableType]:
     busiest = max((_sent(r) for r in record.rounds), default=0)
     together = f"{sum(seconds.values()) + trained:.2f}"
     rows.append(("together", together, byte_count(busiest), byte_count(sum(in_all.values()))))
-    add_rows(table, rows)
-    yield table
+    return rows
 
 
 def _phases(r: RoundRecord) -> Iterator[PhaseRecord]:

@@ -11,11 +11,25 @@ from fedprivacy.reporting.tables import MOST_ROWS, add_rows, titled, titled_tabl
 from fedprivacy.reporting.text import names, printable
 from fedprivacy.rounds.record import RunRecord
 
-__all__ = ["losses"]
+__all__ = ["losses", "lost_clients"]
 
 
 def losses(record: RunRecord) -> Iterator[RenderableType]:
     """A row for each attempt that lost anybody, a column for each phase in which it happened."""
+    heads, rows = lost_clients(record)
+    if not rows:
+        yield titled("Nobody was lost")
+        return
+    yield titled("Who was lost, in which round, before which message")
+    table = titled_table(["round", *heads])
+    add_rows(table, rows)
+    yield table
+    if (earlier := len(rows) - MOST_ROWS) > 0:
+        yield Text(f"{earlier:,} earlier: see rounds.jsonl")
+
+
+def lost_clients(record: RunRecord) -> tuple[list[str], list[list[str]]]:
+    """The phases in which anybody was lost, and the rows of that table."""
     phases: dict[str, None] = {}
     lost: list[tuple[str, dict[str, str]]] = []
     for r in record.rounds:
@@ -27,13 +41,6 @@ def losses(record: RunRecord) -> Iterator[RenderableType]:
                 lost.append(
                     (f"{r.round}, attempt {attempt.attempt}" if many else str(r.round), row)
                 )
-    if not lost:
-        yield titled("Nobody was lost")
-        return
-    yield titled("Who was lost, in which round, before which message")
     heads = [phase for phase in phases if any(phase in row for _, row in lost)]
-    table = titled_table(["round", *map(printable, heads)])
-    add_rows(table, [[where, *(row.get(head, "") for head in heads)] for where, row in lost])
-    yield table
-    if (earlier := len(lost) - MOST_ROWS) > 0:
-        yield Text(f"{earlier:,} earlier: see rounds.jsonl")
+    rows = [[where, *(row.get(head, "") for head in heads)] for where, row in lost]
+    return [printable(head) for head in heads], rows

@@ -13,7 +13,7 @@ from fedprivacy.reporting.text import counted, names, percent, printable, small
 from fedprivacy.rounds.record import AttemptRecord, RoundRecord, RunRecord
 from fedprivacy.vector import Weights
 
-__all__ = ["outcomes", "round_line", "turned_away"]
+__all__ = ["outcomes", "round_line", "turned_away", "turned_away_rows"]
 
 
 def round_line(record: RoundRecord, of: int) -> str:
@@ -50,19 +50,23 @@ def outcomes(record: RunRecord) -> Iterator[RenderableType]:
 
 def turned_away(record: RunRecord) -> Iterator[RenderableType]:
     """Who declined an attempt, was shut out of it or caused its end; nothing where nobody was."""
-    rows = [
-        (str(r.round), str(a.attempt), what, who)
-        for r in record.rounds
-        for a in r.attempts
-        for what, who in _turned_away(a)
-    ]
-    if rows:
+    if rows := turned_away_rows(record):
         yield titled("Who declined, was shut out, or caused an abort")
         table = titled_table(["round", "attempt", "what", "clients"])
         add_rows(table, rows)
         yield table
         if len(rows) > MOST_ROWS:
             yield Text(f"{len(rows) - MOST_ROWS:,} earlier: see rounds.jsonl")
+
+
+def turned_away_rows(record: RunRecord) -> list[tuple[str, str, str, str]]:
+    """Round, attempt, what befell clients, and which."""
+    return [
+        (str(r.round), str(a.attempt), what, who)
+        for r in record.rounds
+        for a in r.attempts
+        for what, who in _turned_away(a)
+    ]
 
 
 def _weighed(record: RunRecord) -> str:
@@ -84,7 +88,8 @@ def _row(r: RoundRecord, *, shows_clip: bool) -> list[str]:
     if r.budget:
         row.append(upwards(r.budget.epsilon, 3))
     if r.simulation_only:
-        difference = small(r.simulation_only.largest_difference) if summed else "-"
+        found = r.simulation_only.largest_difference
+        difference = small(found) if summed and found is not None else "-"
         row += [percent(r.simulation_only.accuracy), difference]
     return row
 

@@ -42,13 +42,16 @@ def _parts(record: RunRecord) -> Iterator[Iterable[RenderableType]]:
     yield costs(record)
     if known:
         yield accuracy(record, known)
-        yield exactness(known)
+        if known.largest_difference is not None:
+            yield exactness(known.largest_difference, known.quantisation_bound)
     yield promises(record.guarantee, _of_which_cohort(record))
 
 
 def _among(record: RunRecord) -> str:
-    """Whom the rounds were over, and the threshold where all rounds have the same."""
+    """Whom the rounds were over, and how many open a sum where all rounds have the same."""
     everyone, sampling = counted(len(record.clients), "client"), record.plan.sampling
+    if committee := record.guarantee.committee:
+        return f"{everyone}, opened by {committee.threshold} of a committee of {committee.size}"
     if sampling.scheme == "all":
         return f"{everyone}, threshold {record.guarantee.threshold}"
     return f"{everyone}, each drawn at a rate of {sampling.rate:g}"

@@ -26,6 +26,7 @@ __all__ = [
     "Refusal",
     "Settled",
     "Summons",
+    "begins_attempt",
     "is_of_committee",
     "reason_of",
 ]
@@ -80,6 +81,15 @@ class Refusal(Message, frozen=True, tag="refusal"):
 
     round_id: Digest
     reason: Annotated[int, Meta(ge=1, le=255)]
+
+
+_INVITED = b"\xaainvitation"
+"""The tag as MessagePack has it, after the array's head."""
+
+
+def begins_attempt(message: bytes) -> bool:
+    """Whether a message says that it is an invitation; nothing else about it is checked."""
+    return message[1:].startswith(_INVITED)
 
 
 class Summons(Message, frozen=True, tag="summons"):

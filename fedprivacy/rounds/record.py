@@ -19,6 +19,7 @@ from fedprivacy.rounds.rules import CommitteeRules
 
 __all__ = [
     "AttemptRecord",
+    "AuditRecord",
     "BudgetRecord",
     "CommitteeRecord",
     "GuaranteeRecord",
@@ -93,8 +94,9 @@ class SimulatedRound(_Part, frozen=True, kw_only=True):
     """On held-out data, after this round's step; a share."""
     accuracy_unprotected: float
     """The same, had every update been summed as it is, in float64."""
-    largest_difference: float
-    """Between the decoded secure sum and the float64 sum of the same clipped updates."""
+    largest_difference: float | None
+    """Between the decoded secure sum and the float64 sum of the same clipped updates; none where
+    nobody here knows the noise that is in the sum."""
     quantisation_bound: float
     """What the difference stays below, as derived from the pipeline."""
     training_seconds: _Seconds
@@ -212,9 +214,39 @@ class SimulatedRun(_Part, frozen=True, kw_only=True):
     """What always naming the commoner class scores on them; a share."""
     accuracy: float
     accuracy_unprotected: float
-    largest_difference: float
+    largest_difference: float | None
     quantisation_bound: float
     """The bound of the round in which the difference came closest to it."""
+
+
+class AuditRecord(_Part, frozen=True, kw_only=True):
+    """What canaries in further runs of the same plan showed, beside what is accounted for them.
+
+    Every run is of so many rounds, each over the whole cohort, with vectors of `canaries` values.
+    """
+
+    epsilon: Annotated[float, Meta(ge=0.0)]
+    """What the accountant says of one such run at `delta`, at most."""
+    lower_bound: Annotated[float, Meta(ge=0.0)]
+    """What the runs show together, at least; false with probability `error` at most."""
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    error: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    """With which a correct mechanism is accused, at most; fixed before the first run."""
+    runs: Annotated[int, Meta(ge=1)]
+    rounds: Annotated[int, Meta(ge=1)]
+    clients: Annotated[int, Meta(ge=1)]
+    silent: Annotated[int, Meta(ge=0)]
+    """Corrupt clients among them, that left out their noise."""
+    canaries: Annotated[int, Meta(ge=1)]
+    """In each run, as large as one unit may be, each in or out by a coin."""
+    guesses: Annotated[int, Meta(ge=1)]
+    """In each run."""
+    correct: Annotated[int, Meta(ge=0)]
+    """Of all guesses."""
+    p_value: Annotated[float, Meta(ge=0.0, le=1.0)]
+    accused: bool
+    """Whether the claim is refused at that error."""
+    seeds: tuple[int, ...] = ()
 
 
 class RunRecord(_Part, frozen=True, kw_only=True):
@@ -230,6 +262,8 @@ class RunRecord(_Part, frozen=True, kw_only=True):
     clients: tuple[str, ...]
     rounds: tuple[RoundRecord, ...]
     simulation_only: SimulatedRun | None = None
+    audit: AuditRecord | None = None
+    """Of this run's plan, where it was audited."""
 
     def to_json(self) -> str:
         """The text of `record.json`."""

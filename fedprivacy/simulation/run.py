@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import BudgetExhausted, ConfigurationError
 from fedprivacy.ledger import Reservation
@@ -66,7 +69,8 @@ class Simulation:
     else. `folder`, where given, receives `rounds.jsonl`, a line synced after each round, and
     `record.json`; where a budget is kept, `ledger.db`, with the key that signs its heads in
     `operator.pub`; the clients' stores lie in it as well, unless the job keeps them in memory.
-    `run_id` has 16 bytes and is drawn where it is not given.
+    `run_id` has 16 bytes and is drawn where it is not given. With a `transcript`, `sums` keeps the
+    decoded sums by round id, in hexadecimal, for those who attack the run.
     """
 
     job: Job
@@ -74,25 +78,26 @@ class Simulation:
     rng: Rng = field(default_factory=SystemRng)
     transcript: Transcript | None = None
     run_id: bytes = b""
+    sums: dict[str, NDArray[np.float64]] = field(init=False, default_factory=dict, repr=False)
+    training: Training = field(init=False, repr=False)
     _members: Members = field(init=False)
     _books: Books | None = None
     _worker: WorkerProcess | None = None
     _files: RunFolder | None = None
-    _training: Training = field(init=False)
     _cohort: int = field(init=False)
     _clip: float = field(init=False)
 
     def __post_init__(self) -> None:
         file, plan = self.job.file, self.job.plan
-        self._training = Training.start(self.job, rng=InsecureTestRng(file.seed))
-        names = tuple(self._training.population.clients)
+        self.training = Training.start(self.job, rng=InsecureTestRng(file.seed))
+        names = tuple(self.training.population.clients)
         # Refuse what no round could make good before anything is written.
         self._cohort = weakest_cohort(plan, len(names))
         self._clip = plan.first_clip
         quorum = plan.quorum(self._cohort)
         self.job.policy.check(plan, threshold=quorum.threshold, cohort=self._cohort)
         for size in (self._cohort, len(names)):  # of the largest sample, each share is smallest
-            plan.pipeline(self._training.length, size)
+            plan.pipeline(self.training.length, size)
         self.run_id = self.run_id or self.rng.child("run").bytes(16)
         if self.folder is not None:
             self._files = RunFolder.make(self.folder)
@@ -100,7 +105,7 @@ class Simulation:
             place = ":memory:" if self.folder is None else self.folder / "ledger.db"
             self._books = Books.open(
                 plan,
-                self._training.length,
+                self.training.length,
                 place,
                 operator=SigningKey.from_seed(self.rng.child("operator").bytes(SEED_BYTES)),
                 reason="simulation",
@@ -214,7 +219,7 @@ class Simulation:
         if books is not None:
             reserved = books.reserve(self.run_id, number, attempt, len(cohort.members))
         head = books.head() if books is not None else None
-        training, witness, key = self._training, Witness(), self._members.group_key
+        training, witness, key = self.training, Witness(), self._members.group_key
         broadcast = training.broadcast
         plan = RoundPlan.freeze(
             self.job.plan,
@@ -284,7 +289,7 @@ class Simulation:
             self._books.unmasks(reserved)
 
     def _train(self, name: str, client: RoundClient) -> Update:
-        return self._training.update_of(name, client.broadcast)
+        return self.training.update_of(name, client.broadcast)
 
     def _summed(
         self,
@@ -296,8 +301,10 @@ class Simulation:
         aggregate = outcome.aggregate
         if aggregate is None:
             raise ConfigurationError("there is no sum to record")
+        if self.transcript is not None:
+            self.sums[frozen.round_id.hex()] = aggregate.sum
         plan, noise = frozen.plan, witness.noise(frozen, outcome.survivors)
-        difference = self._training.step(aggregate, outcome.survivors, noise.values, frozen.clip)
+        difference = self.training.step(aggregate, outcome.survivors, noise.values, frozen.clip)
         summed = plan.update.weights is Weights.SUMMED
         counted = aggregate.weight if summed else len(outcome.survivors)
         bound = frozen.pipeline.quantisation_bound(counted)
@@ -332,7 +339,7 @@ class Simulation:
     def _simulated(
         self, difference: float, bound: float, seconds: float, noise: NoiseRecord | None
     ) -> SimulatedRound:
-        protected, unprotected = self._training.accuracies()
+        protected, unprotected = self.training.accuracies()
         return SimulatedRound(
             accuracy=protected,
             accuracy_unprotected=unprotected,
@@ -345,18 +352,20 @@ class Simulation:
     # ------------------------------------------------------------------ files
 
     def _finish(self, rounds: tuple[RoundRecord, ...]) -> RunRecord:
-        plan, held_out = self.job.plan, self._training.population.held_out
+        plan, held_out = self.job.plan, self.training.population.held_out
         simulated = [r.simulation_only for r in rounds if r.outcome == "sum" and r.simulation_only]
-        protected, unprotected = self._training.accuracies()
+        protected, unprotected = self.training.accuracies()
         closest = max(
-            simulated, key=lambda s: s.largest_difference / s.quantisation_bound, default=None
+            simulated,
+            key=lambda s: (s.largest_difference or 0.0) / s.quantisation_bound,
+            default=None,
         )
         record = RunRecord(
             fedprivacy=version("fedprivacy"),
             run_id=self.run_id.hex(),
             plan=plan,
             plan_hash=plan.digest().hex(),
-            guarantee=GuaranteeRecord.of(Guarantee.of(plan, self._cohort, self._training.length)),
+            guarantee=GuaranteeRecord.of(Guarantee.of(plan, self._cohort, self.training.length)),
             clients=self._members.names,
             rounds=rounds,
             simulation_only=SimulatedRun(

@@ -47,3 +47,39 @@ def test_a_missing_scenario_is_one_line(cli):
 def test_an_attacks_name_stands_for_the_scenario_that_ships(cli):
     done = cli("attack", "run", "fedmia", "--seed", 2, "--json")
     assert json.loads(done.out)[0]["attack"] == "fedmia"
+
+
+def test_what_is_kept_is_not_run_again_and_the_report_shows_it(cli, tmp_path):
+    words = ("attack", "run", "fedmia", "--seed", 2, "--out", "here", "--json")
+    first, again = cli(*words), cli(*words)
+    assert json.loads(first.out) == json.loads(again.out)
+    assert "(kept)" not in first.err
+    assert "plain, seed 2: target" in again.err
+    assert "(kept)" in again.err
+    assert "the results are in here/attacks" in again.err
+    done = cli("report", "here")
+    assert done.out.splitlines() == ["here/report.html", "here/report.json"]
+    assert "fedmia" in (tmp_path / "here" / "report.html").read_text("utf-8")
+    told = cli("report", "here", "--format", "text")
+    assert "fedmia: membership of an example" in told.out
+    assert json.loads(cli("report", "here", "--format", "json").out)["record"] is None
+    assert cli("report", "here", "--format", "html").out.startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("attack", "run"), "give a scenario, an attack's name or --suite: one of them"),
+        (("attack", "run", "lira", "--suite", "quick"), "one of them"),
+        (("attack", "run", "--suite", "quickest"), "'quickest'"),
+        (("report",), "nothing to report is named"),
+        (("report", "x", "--client", "y"), "ask for one"),
+        (("report", "x", "--units", 5), "--units 5 speaks of a client's store: give --client"),
+        (("report", "nowhere"), "nowhere has neither record.json nor results of attacks"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(cli, words, said):
+    done = cli(*words)
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1

@@ -22,6 +22,7 @@ def test_the_commands_are_the_published_ones():
     assert sorted(" ".join(path) for path in ALL) == [
         "",
         "attack",
+        "attack audit",
         "attack list",
         "attack run",
         "budget",
@@ -38,7 +39,12 @@ def test_the_commands_are_the_published_ones():
         "budget statement",
         "budget verify",
         "certs",
+        "certs issue",
         "certs new",
+        "certs request",
+        "certs revoke",
+        "certs rotate",
+        "certs show",
         "compare",
         "demo",
         "directory",
@@ -48,6 +54,7 @@ def test_the_commands_are_the_published_ones():
         "flower doctor",
         "flower init",
         "flower keys",
+        "join",
         "keys",
         "keys authority",
         "keys ceremony",
@@ -60,6 +67,7 @@ def test_the_commands_are_the_published_ones():
         "record show",
         "report",
         "run",
+        "serve",
     ]
 
 

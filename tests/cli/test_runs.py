@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import sys
 
 import msgspec
 import pytest
@@ -40,13 +41,34 @@ def test_its_files_are_the_same_record(demo, record, folder):
 
 def test_progress_is_a_line_a_round_on_stderr(demo, record):
     lines = demo[0].err.splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 15
     assert lines[0] == "round 1 of 11: sum over 20 clients"
     assert lines[3] == "round 4 of 11: sum over 19 clients; lost before input: hospital-11"
     assert lines[7].endswith("lost before input: hospital-01, hospital-10, hospital-20")
     assert lines[10] == "round 11 of 11: refused (budget)"
-    assert lines[11].startswith("the record is in runs/")
+    assert lines[11].startswith("attacked: one client's update, read off what it uploaded: 0.0")
+    assert lines[12].startswith("attacked: who was trained on, by all sums of the run together: 0.")
+    assert lines[13].startswith("the record is in runs/")
+    assert lines[14].startswith("the report is runs/")
     assert "\x1b" not in demo[0].err
+
+
+def test_it_ends_with_attacks_on_itself_and_a_report(folder):
+    page = (folder / "report.html").read_text("utf-8")
+    assert "own-upload" in page
+    assert "own-members" in page
+    told = json.loads((folder / "report.json").read_text("utf-8"))
+    for result in told["attacks"]:
+        (run,) = result["measured"]
+        assert run["bound"] is None or run["target"] <= run["bound"]
+
+
+def test_without_the_extra_for_it_there_is_no_report_and_nothing_fails(cli, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    done = cli("run", small / "job.toml", "--protocol", "plain", "--attack", "--out", "here")
+    assert done.code == 0
+    assert "no report is written: a report in HTML needs" in done.err
+    assert "1.00, control 0.0" in done.err
 
 
 def test_the_committed_example_is_what_the_demo_still_does(record, project):

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from fedprivacy.accounting import epsilon_of
 from fedprivacy.arithmetic import walsh_hadamard
 from fedprivacy.attacks.drawing import Draw
-from fedprivacy.attacks.federation import Federation
-from fedprivacy.attacks.view import CanaryScores, View
+from fedprivacy.attacks.federation import Federation, Trainer
+from fedprivacy.attacks.view import CanaryScores, RoundView, View
 from fedprivacy.errors import ConfigurationError, RoundAborted
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds import Plan
@@ -28,22 +28,23 @@ def scored(view: View, canaries: Floats) -> Floats:
     return scores
 
 
-def claimed_epsilon(plan: Plan, cohort: int, length: int, delta: float) -> float:
-    """What the accountant says of one round at this delta; of a plan with noise."""
+def claimed_epsilon(plan: Plan, cohort: int, length: int, delta: float, rounds: int = 1) -> float:
+    """What the accountant says of so many rounds at this delta; of a plan with noise."""
     event = round_event(plan, cohort, length)
     if event is None:
         raise ConfigurationError("plan.noise.trust = none claims nothing to audit: add noise")
-    return epsilon_of([release_of(plan, event)], delta, plan.dataset.adjacency).epsilon
+    released = release_of(plan, event, rounds)
+    return epsilon_of([released], delta, plan.dataset.adjacency).epsilon
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryRun:
-    """One round of `clients`, of whom `silent` are the server's own and leave out their noise.
+    """Some rounds of `clients`, of whom `silent` are the server's own and leave out their noise.
 
     `canaries`, a power of two, is the length of the update as well: canary i is row i of a Hadamard
     matrix, `strength` times as long as the clip. No coordinate is large, so that it is the clip and
     nothing after it that bounds a longer one; and no canary shows in another's score. Each is a
-    unit of its own, at an honest client, or at nobody, by a fair coin.
+    unit of its own, at an honest client, or at nobody, by a fair coin, and in every round alike.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class CanaryRun:
     canaries: int
     silent: int = 0
     strength: float = 1.0
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         rules = self.plan.update
@@ -60,6 +62,16 @@ class CanaryRun:
             )
         if self.canaries < 2 or self.canaries & (self.canaries - 1):
             raise ConfigurationError(f"canaries = {self.canaries} is no power of two: choose one")
+        if self.rounds < 1 or not 0 <= self.silent < self.clients:
+            raise ConfigurationError(
+                f"rounds = {self.rounds}, clients = {self.clients}, silent = {self.silent}: at "
+                "least one round, and one client that is not silent"
+            )
+        allowed = self.plan.noise.rounds
+        if self.rounds > max(allowed, 1):
+            raise ConfigurationError(
+                f"rounds = {self.rounds} where plan.noise.rounds = {allowed}: clients refuse more"
+            )
         most = rules.max_units_per_client * (self.clients - self.silent)
         if self.canaries > most:
             raise ConfigurationError(
@@ -68,11 +80,11 @@ class CanaryRun:
             )
 
     def epsilon(self, delta: float) -> float:
-        """What is claimed of this round."""
-        return claimed_epsilon(self.plan, self.clients, self.canaries, delta)
+        """What is claimed of these rounds."""
+        return claimed_epsilon(self.plan, self.clients, self.canaries, delta, self.rounds)
 
     def scores(self, *, rng: Rng) -> CanaryScores:
-        """Run the round, and score each canary by the sum alone; raises `RoundAborted`."""
+        """Run the rounds, and score each canary by their sums alone; raises `RoundAborted`."""
         included = Draw(rng.child("coins")).coins(self.canaries)
         rows = self._rows()
         federation = Federation.of(
@@ -87,11 +99,20 @@ class CanaryRun:
             return held
 
         with federation:
-            attempt = federation.round(1, trainer, broadcast=b"audit", length=self.canaries)
+            seen = [self._round(federation, number, trainer) for number in self._numbers]
+        return CanaryScores(scored(View(tuple(seen)), rows), included)
+
+    @property
+    def _numbers(self) -> range:
+        return range(1, self.rounds + 1)
+
+    def _round(self, federation: Federation, number: int, trainer: Trainer) -> RoundView:
+        broadcast = b"audit, round %d" % number
+        attempt = federation.round(number, trainer, broadcast=broadcast, length=self.canaries)
         if attempt.outcome.error is not None:
             error: RoundAborted = attempt.outcome.error
             raise error
-        return CanaryScores(scored(View((attempt.view,)), rows), included)
+        return attempt.view
 
     def _rows(self) -> Floats:
         rows = np.eye(self.canaries)

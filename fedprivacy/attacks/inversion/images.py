@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from fedprivacy.attacks.result import Picture
 from fedprivacy.errors import ConfigurationError
 
-__all__ = ["CAP", "RECOVERED", "best_psnr", "psnr", "recovered_share", "ssim"]
+__all__ = ["CAP", "RECOVERED", "best_psnr", "psnr", "recovered_share", "side_by_side", "ssim"]
 
 Floats = NDArray[np.float64]
 CAP = 120.0
@@ -71,3 +72,11 @@ def ssim(image: Floats, found: Floats, side: int, window: int = 7) -> float:
 def _mean(values: Floats, window: int) -> Floats:
     found: Floats = uniform_filter(values, size=window, mode="reflect")
     return found
+
+
+def side_by_side(
+    image: Floats, found: Floats, control: Floats, shape: tuple[int, ...]
+) -> tuple[Picture, ...]:
+    """The image, what the attack found and what its control did, each of this shape."""
+    named = (("original", image), ("recovered", found), ("control", control))
+    return tuple(Picture.of(label, each.reshape(shape)) for label, each in named)

@@ -18,12 +18,13 @@ from fedprivacy.errors import ConfigurationError, MissingExtra
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Search", "module_gradient"]
+__all__ = ["Search", "module_gradient", "parameters_of", "torch_of"]
 
 Floats = NDArray[np.float64]
 
 
-def _torch() -> Any:
+def torch_of() -> Any:
+    """The library; raises `MissingExtra` without it."""
     try:
         import torch
     except ImportError:
@@ -35,8 +36,8 @@ def module_gradient(
     model: nn.Module, inputs: Floats, labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The mean cross entropy's gradient, `(length,)`, parameters in the model's own order."""
-    torch = _torch()
-    parameters = _parameters(model)
+    torch = torch_of()
+    parameters = parameters_of(model)
     loss = torch.nn.functional.cross_entropy(
         model(torch.tensor(inputs, dtype=parameters[0].dtype)), torch.tensor(labels)
     )
@@ -47,7 +48,8 @@ def module_gradient(
     return found
 
 
-def _parameters(model: nn.Module) -> list[Any]:
+def parameters_of(model: nn.Module) -> list[Any]:
+    """Those that are trained, in the model's own order; raises `ConfigurationError` for none."""
     found = [p for p in model.parameters() if p.requires_grad]
     if not found:
         raise ConfigurationError("model has no parameter that is trained: nothing leaks from it")
@@ -56,7 +58,7 @@ def _parameters(model: nn.Module) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Adam on the signs of 1 - cosine + `variation` x total variation, inputs kept in [0, 1].
+    """Adam on the signs of 1 - cosine + `variation` x total variation, inputs kept in a span.
 
     The best of `restarts` random starts, by that objective alone: the attack never sees the truth.
     """
@@ -65,6 +67,8 @@ class Search:
     restarts: int = 1
     variation: float = 1e-3
     rate: float = 0.1
+    span: tuple[float, float] = (0.0, 1.0)
+    """In which inputs are known to lie."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:
@@ -80,12 +84,13 @@ class Search:
         shape: tuple[int, ...],
         draw: Draw,
     ) -> Floats:
-        """Inputs `(examples, *shape)` in [0, 1] for a mean gradient and its labels.
+        """Inputs `(examples, *shape)` for a mean gradient and its labels.
 
-        `shape` ends in height and width. A gradient of zeros gives what the search began with.
+        Where `shape` ends in height and width, smooth inputs are preferred. A gradient of zeros
+        gives what the search began with.
         """
-        torch = _torch()
-        parameters = _parameters(model)
+        torch = torch_of()
+        parameters = parameters_of(model)
         length = sum(p.numel() for p in parameters)
         if gradient.shape != (length,):
             raise ConfigurationError(
@@ -100,7 +105,9 @@ class Search:
         torch.set_flush_denormal(True)
         try:
             for _ in range(self.restarts):
-                start = torch.tensor(draw.fractions(len(labels), *shape), dtype=kind)
+                low, high = self.span
+                drawn = low + (high - low) * draw.fractions(len(labels), *shape)
+                start = torch.tensor(drawn, dtype=kind)
                 found, objective = self._descend(
                     torch, model, parameters, aim, torch.tensor(labels), start
                 )
@@ -121,7 +128,8 @@ class Search:
         start: Tensor,
     ) -> tuple[Tensor, float]:
         inputs = start.clone().requires_grad_()
-        optimiser = torch.optim.Adam([inputs], lr=self.rate)
+        width = self.span[1] - self.span[0]
+        optimiser = torch.optim.Adam([inputs], lr=self.rate * width)
         milestones = [self.steps * part // 8 for part in (3, 5, 7)]
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)
         best, least = start, float("inf")
@@ -135,7 +143,7 @@ class Search:
             optimiser.step()
             schedule.step()
             with torch.no_grad():
-                inputs.clamp_(0.0, 1.0)
+                inputs.clamp_(*self.span)
         return best, least
 
     def _objective(
@@ -151,6 +159,9 @@ class Search:
         parts = torch.autograd.grad(loss, parameters, create_graph=True)
         own = torch.cat([part.flatten() for part in parts])
         norms = own.norm() * aim.norm()
+        apart = 1 - (own @ aim) / (norms + 1e-12)
+        if inputs.ndim < 3:  # neighbours in a table's row mean nothing
+            return apart
         down = (inputs[..., 1:, :] - inputs[..., :-1, :]).abs().mean()
         across = (inputs[..., :, 1:] - inputs[..., :, :-1]).abs().mean()
-        return 1 - (own @ aim) / (norms + 1e-12) + self.variation * (down + across)
+        return apart + self.variation * (down + across)

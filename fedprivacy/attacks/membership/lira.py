@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from fedprivacy.attacks.models import Mlp
+from fedprivacy.attacks.torch_models import Shape
 from fedprivacy.errors import ConfigurationError
 
 __all__ = ["Shadows", "confidences", "loss_scores"]
@@ -24,7 +24,7 @@ _LEAST = 1e-3
 """Deviation: confidences of models that agree to the last bit have none."""
 
 
-def loss_scores(shape: Mlp, weights: Floats, inputs: Floats, labels: Labels) -> Floats:
+def loss_scores(shape: Shape, weights: Floats, inputs: Floats, labels: Labels) -> Floats:
     """Minus the loss of each example: members' are lower, in a model that fits them.
 
     Source: Yeom et al., "Privacy risk in machine learning: analyzing the connection to overfitting"
@@ -33,7 +33,7 @@ def loss_scores(shape: Mlp, weights: Floats, inputs: Floats, labels: Labels) -> 
     return -shape.losses(weights, inputs, labels)
 
 
-def confidences(shape: Mlp, weights: Floats, inputs: Floats, labels: Labels) -> Floats:
+def confidences(shape: Shape, weights: Floats, inputs: Floats, labels: Labels) -> Floats:
     """log(p / (1 - p)) of the label's probability, `(..., examples)`: close to normal."""
     log_p = shape.log_probabilities(weights, inputs)
     own = np.broadcast_to(labels, log_p.shape[:-1])[..., None]

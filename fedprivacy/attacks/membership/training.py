@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedprivacy.attacks.models import Mlp
+from fedprivacy.attacks.torch_models import Shape
 
 __all__ = ["Averaging"]
 
@@ -23,7 +23,7 @@ class Averaging:
     data" (2017), algorithm 1, with all clients and full batches.
     """
 
-    shape: Mlp
+    shape: Shape
     rounds: int
     steps: int
     rate: float

@@ -8,19 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedprivacy.attacks.aggregation.histogram import label_shares, likeness
-from fedprivacy.attacks.data import CLASSES, Digits, digits
+from fedprivacy.attacks.data import CLASSES, SIDE, Digits, digits
 from fedprivacy.attacks.federation import Losing
 from fedprivacy.attacks.inversion.analytic import inputs_of_units, label_of_one, loudest_input
-from fedprivacy.attacks.inversion.images import RECOVERED, best_psnr, psnr, recovered_share
+from fedprivacy.attacks.inversion.images import (
+    RECOVERED,
+    best_psnr,
+    psnr,
+    recovered_share,
+    side_by_side,
+)
 from fedprivacy.attacks.inversion.imprint import alone_share, imprint, imprinted
+from fedprivacy.attacks.inversion.spear import Spear
 from fedprivacy.attacks.models import Mlp
-from fedprivacy.attacks.result import Measured
+from fedprivacy.attacks.result import Measured, Picture
 from fedprivacy.attacks.stage import Stage, Stopped, broadcast_of, stopped
 from fedprivacy.attacks.trials.sums import SHAPE
 from fedprivacy.attacks.view import RoundView
 from fedprivacy.secagg import Plain
 
-__all__ = ["analytic", "histogram", "robbing"]
+__all__ = ["analytic", "crafted_rounds", "histogram", "robbing", "spear"]
 
 Floats = NDArray[np.float64]
 
@@ -54,9 +61,11 @@ def analytic(stage: Stage) -> Measured | Stopped:
             views.append(attempt.view)
     image, label = dealt.images[0], int(dealt.labels[0])
     seen, other = seen_of(views[0], names[0]), seen_of(views[1], names[1])
+    found, control = loudest_input(seen, SHAPE), loudest_input(other, SHAPE)
     return stage.measured(
-        psnr(image, loudest_input(seen, SHAPE)),
-        psnr(image, loudest_input(other, SHAPE)),
+        psnr(image, found),
+        psnr(image, control),
+        pictures=side_by_side(image, found, control, (SIDE, SIDE)),
         details={
             "best_of_units": best_psnr(image, inputs_of_units(seen, SHAPE)),
             "best_of_units_control": best_psnr(image, inputs_of_units(other, SHAPE)),
@@ -92,6 +101,81 @@ def robbing(stage: Stage) -> Measured | Stopped:
         recovered_share(others.images, candidates),
         details={"alone_in_bin": alone_share(len(trained), shape.hidden), "bar_db": RECOVERED},
     )
+
+
+def crafted_rounds(stage: Stage) -> Measured | Stopped:
+    """Another crafted model in each round, few bins in each: what one leaves, the next may take.
+
+    Every round all clients are sent one model, so that comparing hashes sees nothing; the control
+    asks for images that no client has.
+    """
+    each, rounds = stage.whole("examples"), stage.whole("rounds")
+    shape = Mlp(SHAPE.inputs, stage.whole("bins"), CLASSES)
+    trained, others, similar = digits(stage.draw("images")).split(
+        stage.clients * each, stage.clients * each, 600
+    )
+    draw, candidates = stage.draw("direction"), []
+    with stage.federation() as federation:
+        for number in range(1, rounds + 1):
+            weights = imprint(shape, similar.images, draw)
+            attempt = federation.round(
+                number,
+                _training(shape, trained, federation.names, each),
+                broadcast=broadcast_of(weights) + bytes([number]),
+                length=shape.length,
+            )
+            if ended := stopped(attempt):
+                return ended
+            candidates.append(imprinted(attempt.view.total, shape))
+    pool = np.concatenate(candidates)
+    return stage.measured(
+        recovered_share(trained.images, pool),
+        recovered_share(others.images, pool),
+        details={
+            "after_one_round": recovered_share(trained.images, candidates[0]),
+            "bar_db": RECOVERED,
+        },
+    )
+
+
+def spear(stage: Stage) -> Measured | Stopped:
+    """Every image of a small batch at once: the target's own in the open, else the cohort's sum.
+
+    The control asks the same candidates for images that nobody has.
+    """
+    each = stage.whole("examples")
+    shape = Mlp(SHAPE.inputs, stage.whole("hidden"), CLASSES)
+    weights, dealt = shape.initial(stage.draw("weights")), digits(stage.draw("images"))
+    trained, others = dealt.split(stage.clients * each, stage.clients * each)
+    with stage.federation() as federation:
+        target = federation.names[0]
+        attempt = federation.round(
+            1,
+            _training(shape, trained, federation.names, each),
+            broadcast=broadcast_of(weights) + b"\x01",
+            length=shape.length,
+        )
+    if ended := stopped(attempt):
+        return ended
+    alone = stage.plan.aggregation.protocol == Plain.name
+    batch = each if alone else each * stage.clients
+    asked, absent = trained.images[:batch], others.images[:batch]
+    search = Spear(stage.whole("tries"), stage.options["tolerance"])
+    seen = seen_of(attempt.view, target)
+    found = search.inputs(seen, weights, shape, batch, stage.draw("search"))
+    near = [best_psnr(image, found) for image in asked]
+    return stage.measured(
+        recovered_share(asked, found),
+        recovered_share(absent, found),
+        details={"least_db": min(near), "directions": len(found), "bar_db": RECOVERED},
+        pictures=_nearest(asked[0], found) if len(found) else (),
+    )
+
+
+def _nearest(image: Floats, found: Floats) -> tuple[Picture, ...]:
+    """An image of the batch, what came nearest, and the mean of all that was found."""
+    near = int(np.argmin(np.square(np.clip(found, 0, 1) - image).sum(axis=1)))
+    return side_by_side(image, found[near], found.mean(axis=0), (SIDE, SIDE))
 
 
 def histogram(stage: Stage) -> Measured | Stopped:

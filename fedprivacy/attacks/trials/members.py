@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from fedprivacy.attacks.membership.training import Averaging
 from fedprivacy.attacks.models import Mlp
 from fedprivacy.attacks.result import Measured
 from fedprivacy.attacks.stage import Stage, Stopped, broadcast_of, stopped
+from fedprivacy.attacks.torch_models import Shape, TorchShape
 from fedprivacy.attacks.trials.gradients import seen_of
 from fedprivacy.attacks.trials.sums import SHAPE
 from fedprivacy.errors import ConfigurationError
@@ -97,9 +100,9 @@ def loss(stage: Stage) -> Measured | Stopped:
     world = _trained(stage)
     if isinstance(world, Stopped):
         return world
-    weights, pool, included, control = world
-    scores = loss_scores(_MODEL, weights, pool.images, pool.labels)
-    fresh = loss_scores(_MODEL, weights, control.images, control.labels)
+    shape, weights, pool, included, control = world
+    scores = loss_scores(shape, weights, pool.images, pool.labels)
+    fresh = loss_scores(shape, weights, control.images, control.labels)
     rounds = stage.whole("rounds")
     return _told(stage, scores[included], scores[~included], fresh, releases=rounds)
 
@@ -114,26 +117,26 @@ def lira(stage: Stage) -> Measured | Stopped:
     world = _trained(stage)
     if isinstance(world, Stopped):
         return world
-    weights, pool, included, control = world
-    training, draw = _averaging(stage), stage.draw("shadows")
+    shape, weights, pool, included, control = world
+    training, draw = _averaging(stage, shape), stage.draw("shadows")
     count = stage.whole("shadows")
     # In pairs: what one is trained on, the other is not, and so each example is in half of them.
     halves = [draw.halves(len(pool)) for _ in range(count // 2)]
     inside = np.array([side for half in halves for side in (half, ~half)])
     chosen = np.array([np.flatnonzero(row)[draw.permutation(int(row.sum()))] for row in inside])
-    shape = (len(inside), stage.clients, -1)
-    start = np.tile(_MODEL.initial(stage.draw("weights")), (len(inside), 1))
+    dealt = (len(inside), stage.clients, -1)
+    start = np.tile(_raw(stage).start, (len(inside), 1))
     models = training.train(
         start,
-        pool.images[chosen].reshape(*shape, _MODEL.inputs),
-        pool.labels[chosen].reshape(shape),
+        pool.images[chosen].reshape(*dealt, *pool.images.shape[1:]),
+        pool.labels[chosen].reshape(dealt),
     )
     asked = Digits(
         np.concatenate([pool.images, control.images]), np.concatenate([pool.labels, control.labels])
     )
-    target = confidences(_MODEL, weights, asked.images, asked.labels)
-    shadows = Shadows(confidences(_MODEL, models, pool.images, pool.labels), inside)
-    outside = confidences(_MODEL, models, control.images, control.labels)
+    target = confidences(shape, weights, asked.images, asked.labels)
+    shadows = Shadows(confidences(shape, models, pool.images, pool.labels), inside)
+    outside = confidences(shape, models, control.images, control.labels)
     online, offline = shadows.online(target[: len(pool)]), shadows.offline(target[: len(pool)])
     # Of examples outside every shadow there is only the offline score.
     spread = max(float(np.sqrt(outside.var(axis=0, ddof=1).mean())), 1e-3)
@@ -149,8 +152,9 @@ def lira(stage: Stage) -> Measured | Stopped:
         "auc_all_offline": off_all.auc,
         "auc_all_online": on_all.auc,
         "auc_flipped_online": on_flipped.auc,
-        "tpr_at_0.01_all_online": on_all.power_at(0.01),
     }
+    if "tpr_at_0.01" in (of_all := on_all.details()):
+        details["tpr_at_0.01_all_online"] = of_all["tpr_at_0.01"]
     return stage.measured(
         told.target, told.control, bound=told.bound, details=details, roc=told.roc
     )
@@ -180,9 +184,9 @@ def _flips(count: int) -> int:
     return 2 * count // 5
 
 
-def _averaging(stage: Stage) -> Averaging:
+def _averaging(stage: Stage, shape: Shape) -> Averaging:
     return Averaging(
-        _MODEL,
+        shape,
         rounds=stage.whole("rounds"),
         steps=stage.whole("steps"),
         rate=stage.options["rate"],
@@ -191,17 +195,48 @@ def _averaging(stage: Stage) -> Averaging:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Raw:
+    """A model with its first weights, and data that are not yet dealt."""
+
+    shape: Shape
+    start: Floats
+    data: Digits
+    classes: int
+    each: int
+    """Examples of a client."""
+
+
+def _raw(stage: Stage) -> _Raw:
+    """What ships, or what the user brought, of which as much as there is."""
+    each, own = stage.whole("examples"), stage.world
+    if own is None:
+        start = _MODEL.initial(stage.draw("weights"))
+        return _Raw(_MODEL, start, digits(stage.draw("images")), CLASSES, each)
+    shape, data = TorchShape(own.module(stage.draw("weights"))), own.dealt(stage.draw("images"))
+    # A third is kept for the control; of the rest, half is trained on.
+    each = min(each, len(data) // (3 * stage.clients))
+    if each < 2:
+        raise ConfigurationError(
+            f"{len(data)} examples for {stage.clients} clients: at least {6 * stage.clients}"
+        )
+    return _Raw(shape, shape.start, data, own.classes, each)
+
+
 def _trained(
     stage: Stage,
-) -> tuple[Floats, Digits, NDArray[np.bool_], Digits] | Stopped:
+) -> tuple[Shape, Floats, Digits, NDArray[np.bool_], Digits] | Stopped:
     """The final model of real rounds; the pool, who of it was trained on, and others besides."""
-    each, training = stage.whole("examples"), _averaging(stage)
+    raw = _raw(stage)
+    shape, each, training = raw.shape, raw.each, _averaging(stage, raw.shape)
     count = 2 * each * stage.clients
-    pool, control = digits(stage.draw("images")).split(count, _ABSENT)
-    pool, control = (_with_flips(part, stage, name) for part, name in ((pool, "a"), (control, "b")))
+    pool, control = raw.data.split(count, min(_ABSENT, len(raw.data) - count))
+    pool, control = (
+        _with_flips(part, stage, name, raw.classes) for part, name in ((pool, "a"), (control, "b"))
+    )
     included = stage.draw("members").halves(len(pool))
     order = np.flatnonzero(included)[stage.draw("deal").permutation(int(included.sum()))]
-    weights = _MODEL.initial(stage.draw("weights"))
+    weights = raw.start
     with stage.federation() as federation:
         index = {name: i for i, name in enumerate(federation.names)}
 
@@ -212,16 +247,16 @@ def _trained(
 
         for number in range(1, training.rounds + 1):
             attempt = federation.round(
-                number, trainer, broadcast=broadcast_of(weights), length=_MODEL.length
+                number, trainer, broadcast=broadcast_of(weights), length=shape.length
             )
             if ended := stopped(attempt):
                 return ended
             weights = training.applied(weights, attempt.view.total, stage.clients)
-    return weights, pool, included, control
+    return shape, weights, pool, included, control
 
 
-def _with_flips(data: Digits, stage: Stage, name: str) -> Digits:
+def _with_flips(data: Digits, stage: Stage, name: str, classes: int) -> Digits:
     labels, draw = data.labels.copy(), stage.draw(f"flips/{name}")
     flips = _flips(len(data))
-    labels[:flips] = (labels[:flips] + 1 + draw.below(CLASSES - 1, flips)) % CLASSES
+    labels[:flips] = (labels[:flips] + 1 + draw.below(classes - 1, flips)) % classes
     return Digits(data.images, labels)

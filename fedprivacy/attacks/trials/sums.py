@@ -11,10 +11,10 @@ from fedprivacy.attacks.aggregation.differencing import difference
 from fedprivacy.attacks.aggregation.disaggregation import alike, usual_updates
 from fedprivacy.attacks.aggregation.inconsistency import silencing
 from fedprivacy.attacks.aggregation.sparse import lonely, recovered
-from fedprivacy.attacks.data import Digits, digits
+from fedprivacy.attacks.data import SIDE, Digits, digits
 from fedprivacy.attacks.federation import Losing, SwappedBroadcast
 from fedprivacy.attacks.inversion.analytic import loudest_input
-from fedprivacy.attacks.inversion.images import psnr
+from fedprivacy.attacks.inversion.images import psnr, side_by_side
 from fedprivacy.attacks.models import Mlp
 from fedprivacy.attacks.result import Measured
 from fedprivacy.attacks.stage import Stage, Stopped, broadcast_of, stopped
@@ -68,7 +68,11 @@ def differencing(stage: Stage) -> Measured | Stopped:
     image = images[target].images[0]
     with_target = loudest_input(difference(View((views[0], views[1]))), SHAPE)
     without = loudest_input(difference(View((views[2], views[1]))), SHAPE)
-    return stage.measured(psnr(image, with_target), psnr(image, without))
+    return stage.measured(
+        psnr(image, with_target),
+        psnr(image, without),
+        pictures=side_by_side(image, with_target, without, (SIDE, SIDE)),
+    )
 
 
 def inconsistency(stage: Stage) -> Measured | Stopped:
@@ -105,7 +109,10 @@ def inconsistency(stage: Stage) -> Measured | Stopped:
                 return ended
             found.append(loudest_input(attempt.view.total, SHAPE))
     image = images[target].images[0]
-    return stage.measured(*(psnr(image, each) for each in found))
+    return stage.measured(
+        *(psnr(image, each) for each in found),
+        pictures=side_by_side(image, found[0], found[1], (SIDE, SIDE)),
+    )
 
 
 def disaggregation(stage: Stage) -> Measured | Stopped:

@@ -1,0 +1,160 @@
+"""One attempt at a round over a hub: a phase at a time, until the server's side is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from fedprivacy.errors import PeerError
+from fedprivacy.ledger import SignedHead
+from fedprivacy.rounds import RoundServer
+from fedprivacy.secagg import Aborted, Done, Effect, Persist, Send
+from fedprivacy.transport.inprocess import Outcome, PhaseMeter
+from fedprivacy.transport.tls.hub import Arrived, Broke, Hub, HubEvent, Joined, Left
+
+__all__ = ["TlsAttempt", "Waits"]
+
+_INPUT = "input"
+"""The phase in which clients send what they trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds that clients have to answer a phase, and to come back when a connection broke."""
+
+    phase: float
+    training: float
+    reconnect: float
+
+
+@dataclass(slots=True)
+class TlsAttempt:
+    """Drives one attempt to its end.
+
+    A phase is over when everyone who is still there has answered, or its time has passed. A client
+    whose connection breaks has `waits.reconnect` seconds to come back; one that begins a new
+    session is out of this attempt.
+    """
+
+    hub: Hub
+    server: RoundServer
+    waits: Waits
+    journal: Callable[[Persist], None] = lambda _: None
+    observe: Callable[[PhaseMeter], None] = lambda _: None
+    _outcome: Outcome = field(default_factory=lambda: Outcome([]))
+    _meter: PhaseMeter = field(default_factory=lambda: PhaseMeter(""))
+    _over: bool = False
+    _sessions: dict[str, bytes] = field(default_factory=dict)
+    """Of those who were asked: what belongs to another session is of another time."""
+    _gone: dict[str, float] = field(default_factory=dict)
+    """Clients without a connection, and when they count as lost."""
+
+    def run(self, members: Iterable[str]) -> Outcome:
+        """The attempt's outcome; `members` are those to invite."""
+        asked, sessions = set(members), self.hub.sessions
+        self._sessions = {name: sessions[name] for name in asked & sessions.keys()}
+        self._meter = PhaseMeter(self.server.phase)
+        self._gone = dict.fromkeys(asked - sessions.keys(), 0.0)
+        for name, since in self.hub.absent.items():
+            self._gone.setdefault(name, since + self.waits.reconnect)
+        self._carry_out(self.server.invite(asked))
+        while not self._over:
+            self._await_phase()
+            self._close_phase()
+        outcome, server = self._outcome, self.server
+        outcome.refused = server.refused
+        outcome.answers_requested = server.answers_requested
+        outcome.unmasking_requested = server.unmasking_requested
+        outcome.aggregate = server.aggregate
+        return outcome
+
+    def settle(self, ledger: SignedHead) -> None:
+        """After the run: give everyone who took part a receipt, the head signed since."""
+        self._meter = self._outcome.phases[-1]
+        self._carry_out(self.server.settled(ledger))
+
+    # ------------------------------------------------------------------ phases
+
+    def _await_phase(self) -> None:
+        training = self.server.phase == _INPUT
+        until = time.monotonic() + (self.waits.training if training else self.waits.phase)
+        while not self._over:
+            now = time.monotonic()
+            present = [n for n in self.server.waiting_for if self._gone.get(n, now + 1.0) > now]
+            if not present or now >= until:
+                return
+            waits = [until, *(at for n in present if (at := self._gone.get(n)) is not None)]
+            if event := self.hub.next(min(waits) - now):
+                self._take(event)
+
+    def _close_phase(self) -> None:
+        if self._over:
+            self._outcome.phases.append(self._meter)
+            return
+        self._meter.lost = tuple(sorted(self.server.waiting_for))
+        closing, self._meter = self._meter, PhaseMeter("")
+        self._outcome.phases.append(closing)
+        started = perf_counter()
+        effects = self.server.advance()
+        first = next(effects, None)
+        # The first effect is pulled with the old phase's name; what is sent belongs to the new one.
+        self._meter.phase = self.server.phase
+        closing.seconds += perf_counter() - started
+        self.observe(closing)
+        if first is not None:
+            self._carry_out((first,))
+        self._carry_out(effects)
+        self._meter.phase = self.server.phase
+
+    def _take(self, event: HubEvent) -> None:
+        known = self._sessions.get(event.client) == event.session
+        match event:
+            case Arrived(client, _, _, message):
+                started = perf_counter()
+                self._receive(client, message)
+                self.hub.done(event)
+                self._meter.seconds += perf_counter() - started
+            case Joined(client) if not known:
+                # What it had under way is lost with the process that had it.
+                self._gone[client] = 0.0
+            case Left(client, _, may_return) if known:
+                until = time.monotonic() + self.waits.reconnect if may_return else 0.0
+                self._gone[client] = min(until, self._gone.get(client, until))
+            case Broke(client, _, error) if known:
+                self._gone[client] = 0.0
+                self._outcome.excluded.setdefault(client, error)
+                self.server.exclude(client)
+        self._back()
+
+    def _back(self) -> None:
+        for name in self.hub.connected:
+            if self._gone.get(name, 0.0) > 0.0:
+                del self._gone[name]
+
+    def _receive(self, client: str, message: bytes) -> None:
+        self._meter.up[client] += len(message)
+        try:
+            self._carry_out(self.server.receive(client, message))
+        except PeerError as error:
+            for culprit in error.culprits:
+                self._outcome.excluded.setdefault(culprit, error)
+
+    # ------------------------------------------------------------------ effects
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(recipient, message):
+                    self._meter.down[recipient] += len(message)
+                    if self._gone.get(recipient, 1.0) > 0.0:
+                        self.hub.send(recipient, message, timeout=self.waits.phase)
+                case Persist():
+                    self.journal(effect)
+                case Done(survivors=survivors):
+                    self._over = True
+                    self._outcome.survivors = survivors
+                case Aborted(error):
+                    self._over = True
+                    self._outcome.error = error

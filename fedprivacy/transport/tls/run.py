@@ -1,0 +1,366 @@
+"""A networked run at the server: rounds over a hub, what they cost, and how a restart goes on."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from fedprivacy.crypto import Directory
+from fedprivacy.errors import BudgetExhausted, ConfigurationError, Reason, RoundAborted
+from fedprivacy.ledger import Reservation, ReservationState
+from fedprivacy.randomness import Rng
+from fedprivacy.rounds import Guarantee, Plan, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds.books import Books
+from fedprivacy.rounds.record import AttemptRecord, GuaranteeRecord, SimulatedRound, SimulatedRun
+from fedprivacy.rounds.run_folder import RunFolder
+from fedprivacy.rounds.sampling import cohort_fault, drawn, weakest_cohort
+from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.transport.attempts import attempt_record, untried
+from fedprivacy.transport.inprocess import Outcome, PhaseMeter
+from fedprivacy.transport.tls.attempt import TlsAttempt, Waits
+from fedprivacy.transport.tls.hub import Hub
+from fedprivacy.transport.tls.journal import Journal, Step
+from fedprivacy.transport.tls.sizes import longest_message
+from fedprivacy.vector import Aggregate
+from fedprivacy.wire import DIGEST_BYTES
+
+__all__ = ["Model", "NetworkedRun", "Watcher"]
+
+_MODEL = "model.json"
+
+
+class Model(Protocol):
+    """What the server trains."""
+
+    @property
+    def length(self) -> int:
+        """Values in an update."""
+        ...
+
+    @property
+    def broadcast(self) -> bytes:
+        """All that clients are sent to train on."""
+        ...
+
+    def step(
+        self, aggregate: Aggregate, survivors: tuple[str, ...], plan: RoundPlan
+    ) -> SimulatedRound | None:
+        """Take the step of a round's sum; what is to be recorded of it."""
+        ...
+
+    def idle(self) -> SimulatedRound | None:
+        """What is to be recorded of a round without a sum."""
+        ...
+
+    def summary(self, rounds: tuple[RoundRecord, ...]) -> SimulatedRun | None:
+        """What is to be recorded of the whole run."""
+        ...
+
+    def save(self) -> bytes:
+        """All that a later process needs to go on."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Go on from there."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who watches a run; every method is called from the run's own thread."""
+
+    def round_started(self, number: int, of: int) -> None: ...
+    def phase_ended(self, number: int, attempt: int, meter: PhaseMeter) -> None: ...
+    def round_ended(self, record: RoundRecord) -> None: ...
+
+
+class _Checkpoint(msgspec.Struct, frozen=True):
+    """The model after a round, with that round's record: both are there, or neither."""
+
+    record: RoundRecord
+    state: str
+    clip: float
+
+
+@dataclass(slots=True)
+class NetworkedRun:
+    """One run in one folder; a process that is started anew goes on after the last round begun.
+
+    `stops` is asked before each round whether there is to be another one.
+    """
+
+    plan: Plan
+    model: Model
+    directory: Directory
+    hub: Hub
+    journal: Journal
+    files: RunFolder
+    waits: Waits
+    rounds: int
+    rng: Rng
+    watcher: Watcher
+    books: Books | None = None
+    stops: Callable[[], bool] = lambda: False
+    _records: list[RoundRecord] = field(default_factory=list)
+    _clip: float = 0.0
+
+    @property
+    def run_id(self) -> bytes:
+        return self.journal.past.run_id
+
+    # ------------------------------------------------------------------ a restart
+
+    def recover(self) -> None:
+        """Take up what an earlier process left: its records, its model, and its open round."""
+        self._clip = self.plan.first_clip
+        self._records = _read_rounds(self.files.path / "rounds.jsonl")
+        kept = self.files.path / _MODEL
+        if kept.exists():
+            checkpoint = msgspec.json.decode(kept.read_bytes(), type=_Checkpoint)
+            self.model.restore(base64.b64decode(checkpoint.state))
+            self._clip = checkpoint.clip
+            if checkpoint.record.round > len(self._records):
+                self._append(checkpoint.record)
+        self._close_reservations()
+        past = self.journal.past
+        if past.open is not None and past.open.round > len(self._records):
+            self._append(self._ended(past.open.round, "aborted", (self._interrupted(past.open),)))
+        if past.open is not None:
+            self.journal.write(Step("ended", round=past.open.round))
+
+    def _close_reservations(self) -> None:
+        """What may be known is charged; what nobody was asked for is not."""
+        if self.books is None:
+            return
+        for reservation in self.books.ledger.reservations():
+            mine = reservation.request.run == self.run_id
+            if mine and reservation.state in (
+                ReservationState.RESERVED,
+                ReservationState.UNMASKING,
+            ):
+                known = reservation.state is ReservationState.UNMASKING
+                self.books.close_attempt(reservation, may_be_known=known)
+
+    def _interrupted(self, step: Step) -> AttemptRecord:
+        return AttemptRecord(
+            attempt=step.attempt,
+            round_id=step.round_id,
+            outcome="aborted",
+            reason="failed",
+            survivors=(),
+            refused={},
+            excluded={},
+            culprits=(),
+            unmasking_requested=self.journal.past.unmasking is not None,
+            phases=(),
+        )
+
+    # ------------------------------------------------------------------ rounds
+
+    def gather(self, clients: int, seconds: float) -> None:
+        """Wait until so many clients are connected, or so long; they are the run's.
+
+        Raises `ConfigurationError` where they are too few, `RoundAborted` where it is stopped.
+        """
+        until = time.monotonic() + seconds
+        while len(self.hub.connected) < clients and time.monotonic() < until and not self.stops():
+            time.sleep(0.05)
+        if self.stops():
+            raise RoundAborted(Reason.CHANNEL_CLOSING, "stopped before a round was begun")
+        self._note_clients()
+        names = self.journal.past.clients
+        if fault := cohort_fault(self.plan, len(names)):
+            raise ConfigurationError(
+                f"{len(names)} clients are connected after {seconds:g} seconds: {fault}"
+            )
+        self.hub.allow(longest_message(self.plan, clients=len(names), length=self.model.length))
+
+    def run(self) -> RunRecord:
+        """Every round that is left, or until the budget is spent or somebody stops it."""
+        while len(self._records) < self.rounds and not self.stops():
+            number = len(self._records) + 1
+            self.watcher.round_started(number, self.rounds)
+            self._note_clients()
+            record = self._round(number)
+            self._append(record)
+            self.journal.write(Step("ended", round=number))
+            self.watcher.round_ended(record)
+            if record.outcome == "refused":
+                break
+        return self._finish()
+
+    def _note_clients(self) -> None:
+        """Whoever has been there once belongs to every later cohort."""
+        names = tuple(sorted({*self.journal.past.clients, *self.hub.connected}))
+        if names != self.journal.past.clients:
+            self.journal.write(Step("clients", clients=names))
+
+    def _append(self, record: RoundRecord) -> None:
+        self._records.append(record)
+        self.files.append(record)
+
+    def _round(self, number: int) -> RoundRecord:
+        plan, names = self.plan, self.journal.past.clients
+        asked = drawn(names, plan.sampling, rng=self.rng.child(f"sample/{number}"))
+        if cohort_fault(plan, len(asked)):
+            return self._ended(number, "aborted", (untried(),))
+        cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
+        attempts: list[AttemptRecord] = []
+        out: set[str] = set()
+        for attempt in range(1, plan.aggregation.attempts + 1):
+            try:
+                outcome, frozen = self._attempt(number, attempt, cohort, out)
+            except BudgetExhausted as error:
+                return self._ended(number, "refused", tuple(attempts), refusal=str(error))
+            record = attempt_record(frozen, outcome)
+            attempts.append(record)
+            if outcome.aggregate is not None:
+                return self._summed(frozen, outcome, outcome.aggregate, tuple(attempts))
+            if outcome.answers_requested:
+                break  # a later attempt would be declined
+            out |= {*outcome.refused, *outcome.excluded, *record.culprits}
+        return self._ended(number, "aborted", tuple(attempts))
+
+    def _attempt(
+        self, number: int, attempt: int, cohort: Cohort, out: Iterable[str]
+    ) -> tuple[Outcome, RoundPlan]:
+        books, reserved = self.books, None
+        if books is not None:
+            reserved = books.reserve(self.run_id, number, attempt, len(cohort.members))
+        head = books.head() if books is not None else None
+        curious = self.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS
+        directory, broadcast = None if curious else self.directory, self.model.broadcast
+        plan = RoundPlan.freeze(
+            self.plan,
+            cohort,
+            run_id=self.run_id,
+            number=number,
+            attempt=attempt,
+            broadcast=broadcast,
+            length=self.model.length,
+            directory=directory,
+            ledger_head=head.head if head else bytes(DIGEST_BYTES),
+            clip=self._clip,
+            rng=self.rng.child(f"nonce/{number}/{attempt}"),
+        )
+        round_id = plan.round_id.hex()
+        self.journal.write(Step("begun", round=number, attempt=attempt, round_id=round_id))
+        server = RoundServer(
+            plan,
+            cohort,
+            directory,
+            broadcast,
+            rng=self.rng.child(f"graph/{number}/{attempt}"),
+            ledger=head,
+        )
+        drive = TlsAttempt(
+            self.hub,
+            server,
+            self.waits,
+            journal=lambda mark: self._journal(mark, plan, reserved),
+            observe=lambda meter: self.watcher.phase_ended(number, attempt, meter),
+        )
+        present = self.hub.sessions
+        outcome = drive.run([n for n in cohort.members if n not in out and n in present])
+        if books is not None and reserved is not None:
+            books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
+            if outcome.unmasking_requested:
+                drive.settle(books.head())
+        self._clip = server.next_clip
+        return outcome, plan
+
+    def _journal(self, mark: Persist, plan: RoundPlan, reserved: Reservation | None) -> None:
+        """On the disk before anything that follows from it leaves."""
+        if mark.mark is Mark.UNMASKING and self.books is not None and reserved is not None:
+            self.books.unmasks(reserved)
+        event: Literal["unmasking", "phase"] = (
+            "unmasking" if mark.mark is Mark.UNMASKING else "phase"
+        )
+        self.journal.write(
+            Step(
+                event,
+                round=plan.round,
+                attempt=plan.attempt,
+                round_id=plan.round_id.hex(),
+                phase=mark.phase,
+                clients=mark.members,
+            )
+        )
+
+    def _summed(
+        self,
+        frozen: RoundPlan,
+        outcome: Outcome,
+        aggregate: Aggregate,
+        attempts: tuple[AttemptRecord, ...],
+    ) -> RoundRecord:
+        measured = self.model.step(aggregate, outcome.survivors, frozen)
+        record = RoundRecord(
+            round=frozen.round,
+            outcome="sum",
+            weight=aggregate.weight,
+            clip=frozen.clip,
+            attempts=attempts,
+            budget=self.books.record if self.books else None,
+            simulation_only=measured,
+        )
+        state = base64.b64encode(self.model.save()).decode()
+        self.files.keep(
+            _MODEL, msgspec.json.encode(_Checkpoint(record, state, self._clip)).decode()
+        )
+        return record
+
+    def _ended(
+        self,
+        number: int,
+        outcome: Literal["aborted", "refused"],
+        attempts: tuple[AttemptRecord, ...],
+        *,
+        refusal: str = "",
+    ) -> RoundRecord:
+        return RoundRecord(
+            round=number,
+            outcome=outcome,
+            weight=0,
+            attempts=attempts,
+            budget=self.books.record if self.books else None,
+            refusal=refusal,
+            simulation_only=self.model.idle(),
+        )
+
+    def _finish(self) -> RunRecord:
+        names = self.journal.past.clients
+        guarantee = Guarantee.of(
+            self.plan, weakest_cohort(self.plan, len(names)), self.model.length
+        )
+        rounds = tuple(self._records)
+        record = RunRecord(
+            fedprivacy=version("fedprivacy"),
+            run_id=self.run_id.hex(),
+            plan=self.plan,
+            plan_hash=self.plan.digest().hex(),
+            guarantee=GuaranteeRecord.of(guarantee),
+            clients=names,
+            rounds=rounds,
+            simulation_only=self.model.summary(rounds),
+        )
+        self.files.finish(record)
+        return record
+
+
+def _read_rounds(path: Path) -> list[RoundRecord]:
+    """The rounds that ended; a line that was cut short is taken back."""
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    whole = text.rfind(b"\n") + 1
+    if whole < len(text):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return [msgspec.json.decode(line, type=RoundRecord) for line in text[:whole].splitlines()]

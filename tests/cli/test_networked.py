@@ -1,0 +1,207 @@
+"""`fedprivacy serve` and `fedprivacy join`: what each says where it cannot go on, and the demo."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from fedprivacy.crypto import Directory, Identity, SigningKey
+from fedprivacy.randomness import InsecureTestRng
+from tlsdrive import HOST, Certificates, Hub, HubLimits
+
+
+@pytest.fixture
+def example(project, tmp_path):
+    """The example's files with a server's certificates and three enrolled hospitals."""
+    folder = tmp_path / "example"
+    shutil.copytree(project / "examples/tls-hospitals", folder)
+    certificates = Certificates(folder / "certs")
+    rng, entries = InsecureTestRng(5), []
+    for number in (1, 2, 3):
+        identity = Identity.new(f"hospital-{number:02d}", rng=rng.child(str(number)))
+        identity.save(folder / f"{identity.client_id}.key")
+        files = certificates.client(identity)
+        files.certificate.rename(folder / files.certificate.name)
+        files.key.rename(folder / f"{identity.client_id}.tls.key")
+        entries.append((identity.client_id, identity.key.public))
+    for name in ("ca.crt", "ca.crl"):
+        shutil.copy2(folder / "certs" / name, folder / name)
+    directory = Directory.sign(1, entries, SigningKey.from_seed(bytes(32)))
+    (folder / "directory.json").write_text(directory.to_json(), "utf-8")
+    return folder, certificates, directory
+
+
+def edit(path, before, after):
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), "utf-8")
+
+
+def hub_of(certificates, directory):
+    return Hub(
+        certificates.of("server"),
+        directory,
+        bytes(16),
+        limits=HubLimits(heartbeat=2.0),
+        begin=lambda *_: True,
+    )
+
+
+def test_a_plan_with_a_committee_is_refused_with_the_remedy(cli, example):
+    folder, _, _ = example
+    edit(folder / "privacy.toml", 'protocol = "secagg"', 'protocol = "oneshot"')
+    committee = "[aggregation.committee]\nsize = 3\nthreshold = 2\ncorrupt = 0\n\n[update]"
+    edit(folder / "privacy.toml", "[update]", committee)
+    done = cli("serve", folder / "server.toml")
+    assert done.code == 2
+    assert "has a committee, which is not asked over TLS yet" in done.err
+
+
+def test_a_server_that_waits_in_vain_says_for_whom(cli, example):
+    folder, _, _ = example
+    edit(folder / "server.toml", "gather = 60 ", "gather = 0.2")
+    edit(folder / "server.toml", "8443", "0")
+    done = cli("serve", folder / "server.toml")
+    assert done.code == 2
+    assert "0 clients are connected after 0.2 seconds" in done.err
+    assert f"listening on {HOST}:" in done.err
+
+
+def test_events_are_lines_of_json_for_who_wants_them(cli, example):
+    folder, _, _ = example
+    edit(folder / "server.toml", "gather = 60 ", "gather = 0.2")
+    edit(folder / "server.toml", "8443", "0")
+    done = cli("serve", folder / "server.toml", "--log-json")
+    first = json.loads(done.err.splitlines()[0])
+    assert first["event"] == "listening"
+    assert re.fullmatch("[0-9a-f]{32}", first["run"])
+
+
+def test_an_address_that_is_taken(cli, example):
+    folder, certificates, directory = example
+    hub = hub_of(certificates, directory)
+    port = hub.start(HOST, 0)
+    edit(folder / "server.toml", "8443", str(port))
+    done = cli("serve", folder / "server.toml")
+    hub.stop(None)
+    assert done.code == 2
+    assert f"server.listen = {HOST}:{port} is in use: choose another" in done.err
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "said"),
+    [
+        ("server.toml", "gather", "gathr", "server.times.gathr is not a key: did you mean gather?"),
+        ("server.toml", "127.0.0.1:8443", "here", "server.listen = here is no host:port"),
+        ("server.toml", "directory.json", "nowhere.json", "nowhere.json: No such file"),
+        ("server.toml", "server.crt", "nowhere.crt", "nowhere.crt: No such file"),
+        ("client.toml", "127.0.0.1:8443", "x:y", "client.server = x:y is no host:port"),
+        ("client.toml", "policy.toml", "nowhere.toml", "nowhere.toml: No such file"),
+        ("client.toml", "hospital-01.tls.key", "nowhere.key", "nowhere.key: No such file"),
+    ],
+)
+def test_a_file_with_a_mistake_is_named(cli, example, file, before, after, said):
+    folder, _, _ = example
+    edit(folder / file, before, after)
+    done = cli("serve" if file.startswith("server") else "join", folder / file)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_a_key_that_others_may_read(cli, example):
+    folder, _, _ = example
+    (folder / "hospital-01.tls.key").chmod(0o644)
+    done = cli("join", folder / "client.toml")
+    assert done.code == 2
+    assert "has mode 0644: run chmod 600 on it" in done.err
+
+
+def test_a_client_that_is_turned_away_says_why(cli, example):
+    from cryptography import x509
+
+    folder, certificates, directory = example
+    mine = x509.load_pem_x509_certificate((folder / "hospital-01.crt").read_bytes())
+    certificates.revoke(mine.serial_number)
+    hub = hub_of(certificates, directory)
+    edit(folder / "client.toml", "8443", str(hub.start(HOST, 0)))
+    done = cli("join", folder / "client.toml")
+    hub.stop(None)
+    assert done.code == 6
+    assert done.err.splitlines()[-1].startswith("fedprivacy: channel-revoked: ")
+
+
+def test_a_client_without_a_server_gives_up(cli, example):
+    folder, certificates, directory = example
+    hub = hub_of(certificates, directory)
+    port = hub.start(HOST, 0)
+    hub.stop(None)
+    edit(folder / "client.toml", "8443", str(port))
+    edit(folder / "client.toml", "[tls]", "patience = 0.2\n\n[tls]")
+    done = cli("join", folder / "client.toml")
+    assert done.code == 6
+    assert "channel-cut" in done.err
+
+
+def test_a_first_signal_lets_the_round_end_and_a_second_ends_at_once(capsys):
+    from fedprivacy.cli.status import Status, stopping
+
+    with stopping(Status(as_json=True)) as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert json.loads(capsys.readouterr().err)["signal"] == "SIGTERM"
+
+
+def test_health_is_one_page_to_read():
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    from fedprivacy.transport.tls.health import Health
+
+    with socket.create_server((HOST, 0)) as held:
+        port = held.getsockname()[1]
+    health = Health(lambda: {"status": "ok", "round": 3})
+    health.start(HOST, port)
+    try:
+        with urlopen(f"http://{HOST}:{port}/healthz", timeout=5.0) as page:
+            assert json.loads(page.read()) == {"status": "ok", "round": 3}
+        with pytest.raises(HTTPError) as missing:
+            urlopen(f"http://{HOST}:{port}/", timeout=5.0)
+        assert missing.value.code == 404
+        missing.value.close()
+    finally:
+        health.stop()
+
+
+@pytest.mark.nightly
+def test_the_demo_ends_in_its_table_and_nothing_secret_is_logged(project, tmp_path):
+    """Eight hospitals, one of them killed in mid-round, a ninth turned away."""
+    script = project / "examples/tls-hospitals/deploy.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hospital-09, whose certificate is revoked" in done.stderr
+    assert "turned away with exit code 6" in done.stderr
+    assert "How each round ended" in done.stdout
+    record = json.loads((tmp_path / "run/server/run/record.json").read_text("utf-8"))
+    assert [r["outcome"] for r in record["rounds"]] == ["sum"] * 6
+    assert "hospital-05" not in record["rounds"][2]["attempts"][-1]["survivors"]
+    logs = b"".join(path.read_bytes() for path in (tmp_path / "run").glob("*.log"))
+    logs += (tmp_path / "run/server/run/journal.jsonl").read_bytes()
+    secrets = [path.read_text("utf-8") for path in (tmp_path / "run").rglob("*.key")]
+    assert len(secrets) > 20
+    for secret in secrets:
+        for line in secret.splitlines()[1:-1]:
+            assert line.encode() not in logs
