@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -123,7 +124,13 @@ class Simulation:
         )
         if self._members.group_key is not None:
             self._worker = WorkerProcess()
-            self._worker.submit(warm, plan.aggregation.protocol).result()
+            try:
+                self._worker.submit(warm, plan.aggregation.protocol).result()
+            except BrokenExecutor:
+                raise ConfigurationError(
+                    "the worker process did not start: a script that starts a run of its own needs "
+                    'its lines under `if __name__ == "__main__":`'
+                ) from None
 
     def run(self, observer: Observer) -> RunRecord:
         """Every round of the job, or until its budget is spent; a round may end without a sum."""
