@@ -72,14 +72,17 @@ def _served(file: ServerFile, folder: Path, status: Status, stop: Stopping) -> R
     """Every resource of a run, and its end whatever happens."""
     from fedprivacy.errors import Reason
     from fedprivacy.randomness import SystemRng
+    from fedprivacy.secagg import COMMITTEES, SHARED_KEYS
     from fedprivacy.simulation.job import Job
     from fedprivacy.transport.tls.journal import Journal, Step
 
     job = Job.from_toml(folder / file.job)
-    if job.plan.aggregation.committee.count:
+    protocol = job.plan.aggregation.protocol
+    if protocol in COMMITTEES or protocol in SHARED_KEYS:
+        lacks = "has a committee" if protocol in COMMITTEES else "needs a key ceremony"
         raise ConfigurationError(
-            f"plan.aggregation.protocol = {job.plan.aggregation.protocol} has a committee, which "
-            "is not asked over TLS yet: choose secagg or secagg+"
+            f"plan.aggregation.protocol = {protocol} {lacks}, which is not there over TLS yet: "
+            "choose secagg or secagg+"
         )
     run_folder = folder / file.run
     make_folder(run_folder)

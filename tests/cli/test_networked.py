@@ -60,7 +60,7 @@ def test_a_plan_with_a_committee_is_refused_with_the_remedy(cli, example):
     edit(folder / "privacy.toml", "[update]", committee)
     done = cli("serve", folder / "server.toml")
     assert done.code == 2
-    assert "has a committee, which is not asked over TLS yet" in done.err
+    assert "has a committee, which is not there over TLS yet" in done.err
 
 
 def test_a_server_that_waits_in_vain_says_for_whom(cli, example):
