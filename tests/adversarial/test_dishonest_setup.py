@@ -128,6 +128,7 @@ def test_a_plan_that_promises_more_is_refused_with_the_remedy():
         value_bits=3,
         weights="summed",
         public_weight=0,
+        committee="",
     )
     with pytest.raises(ConfigurationError) as caught:
         Plan.parse(text)

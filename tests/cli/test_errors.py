@@ -121,7 +121,7 @@ def test_a_refusal_names_path_value_floor_and_remedy(cli, small):
     ],
 )
 def test_every_family_has_its_code(cli, monkeypatch, small, error, code):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(runs, "_simulate", fail)
@@ -138,7 +138,7 @@ def test_a_traceback_only_when_asked_for(cli):
 def a_bug(*words):
     code = (
         "import sys; from fedprivacy.cli import main, runs\n"
-        "def fail(*_): raise KeyError('a secret')\n"
+        "def fail(*_, **__): raise KeyError('a secret')\n"
         "runs._simulate = fail\n"
         "main(sys.argv[1:])"
     )

@@ -187,7 +187,7 @@ def test_a_run_without_any_sum_tells_so_and_exits_with_5(cli, small):
 def test_an_unknown_protocol_is_refused_with_the_known_ones(cli, small):
     done = cli("run", small / "job.toml", "--protocol", "secag")
     assert done.code == 2
-    known = "oneshot, plain, secagg, secagg+, auto"
+    known = "bfv, ckks, ckks-8192, oneshot, plain, secagg, secagg+, auto"
     assert done.err == f"fedprivacy: --protocol secag is unknown: choose from {known}\n"
 
 

@@ -8,12 +8,18 @@ import msgspec
 
 from budgets import KEY, RUN, PlainSum, opened, pure
 from budgets import found as founded
-from fedprivacy.crypto import Directory, SigningKey
+from fedprivacy.crypto import MAC_BYTES, Directory, SigningKey
 from fedprivacy.errors import BudgetExhausted
 from fedprivacy.flower.records import Answer, Broadcast, Exchange, Hello, Present
 from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore
-from fedprivacy.rounds import Envelope, Refusal
+from fedprivacy.rounds import Envelope, Invitation, Refusal
 from fedprivacy.rounds.client_state import ClientState
+from fedprivacy.rounds.messages import MemberEnvelope, MemberRefusal, Summons
+from fedprivacy.secagg.ceremony import Admission, GroupKey
+from fedprivacy.secagg.homomorphic.client import _State as HomomorphicState
+from fedprivacy.secagg.homomorphic.messages import CiphertextChunk, DecryptedSum, EncryptedSum
+from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotState
+from fedprivacy.transport.tls import frames as channel
 from fedprivacy.wire import Message, Transcript, decode, encode
 from oneshotdrive import OneShotDrive, OneShotSum
 from rounddrive import house_of
@@ -70,7 +76,17 @@ def messages():
     found["directory"].add(encode(directory))
     found["refusal"].add(encode(Refusal(bytes(range(32)), 21)))
     found["refusal"].add(encode(Refusal(bytes(32), 200)))
-    told = (*ledger_rows(), *client_rows(), *client_states(), *one_shot(), *in_flower())
+    invited = decode(Invitation, min(found["invitation"]), limit=ANY)
+    told = (
+        *ledger_rows(),
+        *client_rows(),
+        *client_states(),
+        *one_shot(),
+        *of_committees(invited),
+        *homomorphic(),
+        *in_flower(),
+        *in_the_channel(),
+    )
     for message in told:
         found[kind_of(message)].add(message)
     return {tag: sorted(found[tag]) for tag in sorted(found)}
@@ -83,6 +99,42 @@ def one_shot():
     assert outcome.done is not None
     said = {body for bodies in outcome.sent.values() for body in bodies}
     return sorted(body for body in said if kind_of(body) != "masked-chunk")
+
+
+def of_committees(invited):
+    """What passes between the server and a member, and what a client of such a round keeps."""
+    terms = invited.round_plan, invited.membership, invited.directory, invited.ledger
+    said = (
+        Summons(*terms),
+        MemberEnvelope(bytes(range(32)), b"a message of the protocol"),
+        MemberRefusal(bytes(32), 21),
+        OneShotState(bytes(RAND_BYTES), ()),
+    )
+    return [encode(message) for message in said]
+
+
+def homomorphic():
+    """What is said under a key that clients share, and the two parts of its ceremony."""
+    said = (
+        CiphertextChunk(0, bytes(MAC_BYTES), memoryview(bytes(range(40)))),
+        EncryptedSum(("c000", "c001")),
+        DecryptedSum(bytes(32)),
+        HomomorphicState(sent=True),
+        Admission("bfv", bytes(range(32))),
+        GroupKey("bfv", bytes(range(32)), bytes(32), b"parameters and a key"),
+    )
+    return [encode(message) for message in said]
+
+
+def in_the_channel():
+    """The first and last words of both sides of a connection."""
+    said = (
+        channel.Hello(channel.VERSION, "client", bytes(range(16)), 0),
+        channel.Welcome(channel.VERSION, bytes(range(16)), 1, 7, 5000, 1 << 20),
+        channel.Close(0),
+        channel.Close(103),
+    )
+    return [encode(message) for message in said]
 
 
 def in_flower():
