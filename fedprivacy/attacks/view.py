@@ -19,7 +19,7 @@ from fedprivacy.arithmetic import from_residues, unpack
 from fedprivacy.errors import ConfigurationError, PeerError
 from fedprivacy.rounds import Envelope, Invitation, RoundPlan, RunRecord
 from fedprivacy.rounds.messages import ENVELOPE_LIMIT, INVITATION_LIMIT
-from fedprivacy.secagg import SERVER, Plain
+from fedprivacy.secagg import COMMITTEES, SERVER, SHARED_KEYS, Plain
 from fedprivacy.secagg.uploads import CHUNK_VALUES, MAX_CHUNK_BYTES, MaskedChunk
 from fedprivacy.wire import Transcript, decode
 
@@ -182,7 +182,13 @@ def _invitation(message: bytes) -> Invitation | None:
 
 
 def _uploads(transcript: Transcript, plan: RoundPlan) -> dict[str, Floats]:
-    """Each client's input of this attempt, whole ones only, decoded by the public pipeline."""
+    """Each client's input of this attempt, whole ones only, decoded by the public pipeline.
+
+    None where inputs are ciphertexts, which hold no residues to look at.
+    """
+    protocol = plan.plan.aggregation.protocol
+    if protocol in COMMITTEES or protocol in SHARED_KEYS:
+        return {}
     chunks: dict[str, dict[int, NDArray[Any]]] = defaultdict(dict)
     pipeline, bits = plan.pipeline, plan.modulus_bits
     for entry in transcript.seen_by(SERVER):
