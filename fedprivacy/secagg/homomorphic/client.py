@@ -47,7 +47,7 @@ from fedprivacy.wire import Message, decode, encode
 __all__ = ["HomomorphicClient", "PlainDigest", "opened_context"]
 
 
-class Stage(enum.Enum):
+class HomomorphicPhase(enum.Enum):
     """What the client has done."""
 
     WAITING = "waiting"
@@ -113,7 +113,7 @@ class HomomorphicClient:
         self._plan = plan
         self._me = membership
         self._floor = max(plan.floor, floor)
-        self._stage = Stage.SENT if sent else Stage.WAITING
+        self._phase = HomomorphicPhase.SENT if sent else HomomorphicPhase.WAITING
         self._context: NativeContext | None = opened_context(scheme, key)
         self._marks_key = key.membership
         self._seals = Seals(plan, key.admission)
@@ -140,8 +140,8 @@ class HomomorphicClient:
         return cls(scheme, plan, membership, key=key, floor=floor, sent=sent)
 
     @property
-    def stage(self) -> Stage:
-        return self._stage
+    def phase(self) -> HomomorphicPhase:
+        return self._phase
 
     def start(self) -> Iterator[Effect]:
         """Nothing to say before the vector is ready."""
@@ -152,13 +152,13 @@ class HomomorphicClient:
     def contribute(self, source: Source) -> Iterator[Effect]:
         """Encrypt the vector and send it, one ciphertext at a time."""
         with FatalTo(self):
-            if self._stage is not Stage.WAITING:
+            if self._phase is not HomomorphicPhase.WAITING:
                 raise ConfigurationError("this client takes no vector any more: make a new one")
             if len(source) != self._plan.length:
                 raise ConfigurationError(
                     f"vector has {len(source)} values, the plan {self._plan.length}"
                 )
-            self._stage = Stage.SENT
+            self._phase = HomomorphicPhase.SENT
             yield Persist(Mark.SPENT, "input")
             context, mine = self._opened(), self._marks_of((self._me.client_id,))
             for sequence, slots in enumerate(slots_of(self._layout, source, mine)):
@@ -190,10 +190,10 @@ class HomomorphicClient:
                 yield from self._take_ciphertext(told)
 
     def _take_survivors(self, survivors: tuple[str, ...]) -> Iterator[Effect]:
-        if self._stage is Stage.ENDED or self._survivors:
+        if self._phase is HomomorphicPhase.ENDED or self._survivors:
             raise PeerError(Reason.ANSWERED, "this client decrypts one sum in a round")
-        if self._stage is not Stage.SENT:
-            raise PeerError(Reason.UNEXPECTED, f"no sum is due: {self._stage.value}")
+        if self._phase is not HomomorphicPhase.SENT:
+            raise PeerError(Reason.UNEXPECTED, f"no sum is due: {self._phase.value}")
         if list(survivors) != sorted(set(survivors)):
             raise PeerError(Reason.MALFORMED, "the survivors are not ascending, each once")
         if self._me.client_id not in survivors:
@@ -201,13 +201,13 @@ class HomomorphicClient:
         if not self._floor <= len(survivors) <= self._plan.cohort_size:
             detail = f"{len(survivors)} survivors of {self._plan.cohort_size}, at least "
             raise PeerError(Reason.SURVIVORS_FEW, f"{detail}{self._floor} are wanted")
-        self._survivors, self._stage = survivors, Stage.DECRYPTING
+        self._survivors, self._phase = survivors, HomomorphicPhase.DECRYPTING
         self._marks = iter(self._marks_of(survivors))
         yield Persist(Mark.ANSWERED, "decryption", survivors)
 
     def _take_ciphertext(self, chunk: CiphertextChunk) -> Iterator[Effect]:
-        if self._stage is not Stage.DECRYPTING:
-            raise PeerError(Reason.UNEXPECTED, f"no ciphertext is due: {self._stage.value}")
+        if self._phase is not HomomorphicPhase.DECRYPTING:
+            raise PeerError(Reason.UNEXPECTED, f"no ciphertext is due: {self._phase.value}")
         if chunk.sequence != self._next:
             detail = f"ciphertext {chunk.sequence} where {self._next} is next"
             raise PeerError(Reason.CHUNK_ORDER, detail)
@@ -233,7 +233,7 @@ class HomomorphicClient:
             residues = to_residues(part, self._plan.modulus_bits)
             yield SendChunk(SERVER, self._upload.chunk(residues))
         if not self._left:
-            self._stage = Stage.ENDED
+            self._phase = HomomorphicPhase.ENDED
             self._erase()
             yield Send(SERVER, encode(DecryptedSum(self._upload.checksum())))
             yield Done(survivors=self._survivors)
@@ -242,16 +242,16 @@ class HomomorphicClient:
 
     def suspend(self) -> bytes:
         """Before its vector, or while it waits for the sum."""
-        if self._stage not in (Stage.WAITING, Stage.SENT):
-            raise ConfigurationError(f"nothing to suspend: {self._stage.value}")
-        state = encode(_State(self._stage is Stage.SENT))
+        if self._phase not in (HomomorphicPhase.WAITING, HomomorphicPhase.SENT):
+            raise ConfigurationError(f"nothing to suspend: {self._phase.value}")
+        state = encode(_State(self._phase is HomomorphicPhase.SENT))
         self.fail()
         return state
 
     def fail(self) -> None:
         """End without (further) messages and forget what is secret."""
-        if self._stage is not Stage.ENDED:
-            self._stage = Stage.FAILED
+        if self._phase is not HomomorphicPhase.ENDED:
+            self._phase = HomomorphicPhase.FAILED
         self._erase()
 
     def _erase(self) -> None:
@@ -260,4 +260,4 @@ class HomomorphicClient:
         self._decrypted = []
 
     def __repr__(self) -> str:
-        return f"HomomorphicClient({self._me.client_id}, {self._stage.value})"
+        return f"HomomorphicClient({self._me.client_id}, {self._phase.value})"
