@@ -1,22 +1,27 @@
-"""Runs each mutant in a copy of the package, in a process of its own; one JSON line each.
+"""Runs each mutant as a package of its own, in a process of its own; one JSON line each.
 
     python tests/support/mutants.py [number of workers]
 
-The libraries are loaded once; a child is forked for each mutant and imports the edited copy.
+The libraries are loaded once, and the package is compiled once; a child is forked for each mutant
+and imports the edited package.
 """
 
+import compileall
 import importlib
 import json
 import os
+import py_compile
 import shutil
 import sys
 import tempfile
 import tomllib
+from importlib.util import cache_from_source
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "msgspec", "scipy.special", "sqlalchemy", "sqlalchemy.dialects.sqlite")
-HEAVY += ("cryptography.x509",)
+HEAVY += ("cryptography.x509", "cryptography.hazmat.primitives.ciphers.aead", "dp_accounting")
+HEAVY += ("cryptography.hazmat.primitives.kdf.hkdf", "concurrent.futures.process")
 
 
 def load():
@@ -36,13 +41,32 @@ def mutated(edits, root=ROOT):
     return texts
 
 
-def run(mutant, folder):
+def compiled(folder):
+    """A copy of the package with its bytecode, which says that it needs no look at its source."""
+    shutil.copytree(ROOT / "fedprivacy", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    if not compileall.compile_dir(folder, quiet=1, invalidation_mode=unchecked):
+        raise LookupError(f"{folder} does not compile")
+
+
+def linked(original, folder, edited):
+    """The folder as links to the original, but for these files and all folders that lead there."""
+    folder.mkdir()
+    for path in original.iterdir():
+        here = folder / path.name
+        if any(here in name.parents for name in edited):
+            linked(path, here, edited)
+        elif here not in edited:
+            here.symlink_to(path)
+
+
+def run(mutant, folder, original):
     """Whether each of the mutant's lies succeeds; this process is of no use afterwards."""
-    texts = mutated(mutant["edits"])
-    compiled = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "fedprivacy", folder / "fedprivacy", ignore=compiled)
+    texts = {folder / name: text for name, text in mutated(mutant["edits"]).items()}
+    bytecode = {Path(cache_from_source(name)) for name in texts}
+    linked(original, folder / "fedprivacy", {*texts, *bytecode})
     for name, text in texts.items():
-        (folder / name).write_text(text, "utf-8")
+        name.write_text(text, "utf-8")
     sys.path.insert(0, str(folder))
     lies = importlib.import_module("lies").LIES
     package = Path(importlib.import_module("fedprivacy").__file__)
@@ -55,10 +79,10 @@ def run(mutant, folder):
     }
 
 
-def child(mutant, answer):
+def child(mutant, original, answer):
     with tempfile.TemporaryDirectory() as folder:
         try:
-            result = run(mutant, Path(folder).resolve())
+            result = run(mutant, Path(folder).resolve(), original)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this mutant's result
             result = {"error": f"{type(error).__name__}: {error}"}
     os.write(answer, json.dumps(result).encode())
@@ -75,10 +99,10 @@ def forked(work, *arguments):
     return child
 
 
-def each(mutants):
+def each(mutants, original):
     for number, mutant in mutants:
         read, write = os.pipe()
-        ran = forked(child, mutant, write)
+        ran = forked(child, mutant, original, write)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             result = json.loads(pipe.read() or b'{"error": "the process died"}')
@@ -92,8 +116,11 @@ def main(workers):
     for name in HEAVY:
         importlib.import_module(name)
     mutants = list(enumerate(load()["mutant"]))
-    for worker in [forked(each, mutants[i::workers]) for i in range(workers)]:
-        os.waitpid(worker, 0)
+    with tempfile.TemporaryDirectory() as place:
+        original = Path(place).resolve() / "fedprivacy"
+        compiled(original)
+        for worker in [forked(each, mutants[i::workers], original) for i in range(workers)]:
+            os.waitpid(worker, 0)
 
 
 if __name__ == "__main__":
