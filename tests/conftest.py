@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import scheduling
+
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 NIGHTLY_EXAMPLES, NIGHTLY_FUZZ = 1_000, 10_000
 
@@ -20,6 +22,16 @@ settings.register_profile(
     "fuzz", max_examples=NIGHTLY_FUZZ if PROFILE == "nightly" else 500, deadline=None
 )
 settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: scheduling.rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return scheduling.LongestFirst(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
