@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, exc, insert, inspect, select
+from sqlalchemy import Connection, Engine, bindparam, event, exc, insert, inspect, select
 from sqlalchemy.pool import NullPool, StaticPool
 
 from fedprivacy.errors import ConfigurationError, PolicyRefused, Reason
@@ -31,6 +31,10 @@ _MEMORY = ":memory:"
 _FAMILY = b"fedprivacy/client-store/"
 _SCHEMA = _FAMILY + b"4"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
+# Asked several times in each commit: made once, since making a query takes longer than asking it.
+_LAST = select(chain).order_by(chain.c.generation.desc()).limit(1)
+_NUMBERED = select(chain.c.head).where(chain.c.generation == bindparam("number"))
+_FACT = select(facts.c.value).where(facts.c.name == bindparam("fact"))
 
 
 class AnchoredFile:
@@ -55,7 +59,8 @@ class AnchoredFile:
                     f"anchor = {self._anchor_path} is in the store's own folder, which is put back "
                     "with it: choose another folder"
                 )
-        self._settle_anchor()
+        with self._translated(), self._engine.connect() as connection:
+            self._settle_anchor(connection)
 
     def close(self) -> None:
         """Close what is open."""
@@ -73,15 +78,17 @@ class AnchoredFile:
 
         Where what is to be recorded stands there already, the chain stays as it is.
         """
-        with self.reading() as connection:
-            if self._anchor_path is not None:
-                self._check_anchor(connection, self._anchor_path)
-            before = _rows_changed(connection)
-            yield connection
-            if _rows_changed(connection) == before:
-                return
-            _extend(connection, kind, record)
-        self._settle_anchor()
+        # One connection for both transactions: to open the file costs as much as either.
+        with self._translated(), self._engine.connect() as connection:
+            with connection.begin():
+                if self._anchor_path is not None:
+                    self._check_anchor(connection, self._anchor_path)
+                before = _rows_changed(connection)
+                yield connection
+                if _rows_changed(connection) == before:
+                    return
+                _extend(connection, kind, record)
+            self._settle_anchor(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -107,11 +114,11 @@ class AnchoredFile:
             raise _rolled_back(f"{generation} of store {self._store}", f"store {anchor.store}")
         if anchor is not None and generation < anchor.generation:
             raise _rolled_back(generation, anchor.generation)
-        if anchor is not None and _head(connection, anchor.generation)[1] != anchor.head:
+        if anchor is not None and _head_at(connection, anchor.generation) != anchor.head:
             raise _rolled_back(f"{generation} of another history", anchor.generation)
         return Anchor(self._store, generation, head), anchor
 
-    def _settle_anchor(self) -> None:
+    def _settle_anchor(self, connection: Connection) -> None:
         """Write the store's committed state to the anchor.
 
         Under the store's write lock, so that of two processes the later state is written last.
@@ -119,7 +126,7 @@ class AnchoredFile:
         path = self._anchor_path
         if path is None:
             return
-        with self.reading() as connection:
+        with connection.begin():
             present, anchored = self._check_anchor(connection, path)
             if present != anchored:
                 present.save(path)
@@ -205,16 +212,19 @@ def _identify(connection: Connection, path: Path | str) -> str:
 
 def fact(connection: Connection, name: str) -> bytes | None:
     """One of the few values that a store has once."""
-    return connection.execute(select(facts.c.value).where(facts.c.name == name)).scalar()
+    return connection.execute(_FACT, {"fact": name}).scalar()
 
 
-def _head(connection: Connection, generation: int | None = None) -> tuple[int, bytes]:
-    """Number and hash of the last commit, or of the given one."""
-    query = select(chain).order_by(chain.c.generation.desc()).limit(1)
-    if generation is not None:
-        query = query.where(chain.c.generation == generation)
-    row = connection.execute(query).one()
+def _head(connection: Connection) -> tuple[int, bytes]:
+    """Number and hash of the last commit."""
+    row = connection.execute(_LAST).one()
     return row.generation, row.head
+
+
+def _head_at(connection: Connection, generation: int) -> bytes:
+    """Hash of the commit of this number."""
+    head: bytes = connection.execute(_NUMBERED, {"number": generation}).scalar_one()
+    return head
 
 
 def _extend(connection: Connection, kind: str, record: tuple[bytes, ...]) -> None:
