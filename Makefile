@@ -26,6 +26,9 @@ flower-demo: $(STAMP)
 tls-demo: $(STAMP)
 	@$(BIN)/python examples/tls-hospitals/deploy.py
 
+# Tests start many processes: those load what the first ones compiled.
+test nightly: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(EVERY_CORE)
 

@@ -28,7 +28,7 @@ SLACK = 1 + 1e-4  # of the grid on which losses lie
 
 
 @given(SIGMAS, RATES, ROUNDS, DELTAS, FACTORS, st.sampled_from([ADD, REPLACE]))
-@settings(max_examples=15)
+@settings.get_profile("dear")
 def test_more_noise_fewer_rounds_rarer_samples_or_a_larger_delta_cost_less(
     sigma, q, rounds, delta, factor, adjacency
 ):
@@ -45,7 +45,7 @@ def test_more_noise_fewer_rounds_rarer_samples_or_a_larger_delta_cost_less(
 
 
 @given(SIGMAS, RATES, ROUNDS, DELTAS)
-@settings(max_examples=15)
+@settings.get_profile("dear")
 def test_the_lower_bound_is_below_every_upper_one(sigma, q, rounds, delta):
     counts = charges([gaussian(sigma, q, rounds)])
     found = bound(sigma, q, rounds, delta)
@@ -98,7 +98,7 @@ GAUSSIANS = st.builds(
 
 
 @given(GAUSSIANS, GAUSSIANS, DELTAS)
-@settings(max_examples=15)
+@settings.get_profile("dear")
 def test_two_runs_cost_at_most_their_sum(first, second, delta):
     """So it is of Gaussians, of which losses are known: two Renyi bounds may be worse together."""
     together = epsilon_of([first, second], delta).epsilon

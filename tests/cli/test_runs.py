@@ -126,6 +126,7 @@ def test_another_protocol_says_whom_it_defends_against(cli, small):
     )
 
 
+@pytest.mark.nightly  # two rounds of it are in the test above
 def test_the_demo_on_a_sparse_graph(cli):
     done = cli("demo", "--protocol", "secagg+")
     assert done.code == 0

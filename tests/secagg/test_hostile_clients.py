@@ -46,7 +46,7 @@ class Spoiler:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_one_bad_client_costs_the_others_nothing(setting):
-    @fuzz(setting)
+    @fuzz(setting, "fuzz-rounds")
     @given(data=st.data())
     def spoil_one(data):
         with pytest.MonkeyPatch.context() as patch:

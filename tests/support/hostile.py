@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 NAN, INF = float("nan"), float("inf")
 
 
-def fuzz(setting):
+def fuzz(setting, profile="fuzz"):
     """How hard to try: on a ring a fifth as hard, since all but the graph is the same code."""
-    profile = settings.get_profile("fuzz")
+    profile = settings.get_profile(profile)
     if not setting.sparse:
         return profile
     return settings(profile, max_examples=profile.max_examples // 5)

@@ -44,7 +44,7 @@ class Wire:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_the_others_get_their_exact_sum(setting):
-    @fuzz(setting)
+    @fuzz(setting, "fuzz-rounds")
     @given(data=st.data())
     def spoil_one(data):
         def spoil(honest, seen):

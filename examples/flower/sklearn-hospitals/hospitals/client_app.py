@@ -4,7 +4,6 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedprivacy.flower import privacy_mod
-from hospitals.task import steps
 
 app = ClientApp(mods=[privacy_mod])
 
@@ -12,6 +11,9 @@ app = ClientApp(mods=[privacy_mod])
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """The weights after one step, a row for each patient: the plan's unit is the patient."""
+    # Each message has a process of its own, and this one alone loads the patients.
+    from hospitals.task import steps
+
     (weights,) = message.content["arrays"].to_numpy_ndarrays()
     number, nodes = (int(context.node_config[f]) for f in ("partition-id", "num-partitions"))
     stepped = steps(number, nodes, weights)
