@@ -11,7 +11,9 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 from deploy import NODES, PHASES, VICTIM, losing_one
 from fedprivacy.rounds import RunRecord
 
-PHASE_TIMEOUT = 25.0  # many times what a message takes, and still short for who waits
+# Many times what a message takes: for each, five processes load their libraries, on a machine that
+# runs other tests. The killed node is waited for as long, once in the run.
+PHASE_TIMEOUT = 40.0
 LOST = f"node-{VICTIM}"
 
 
@@ -53,7 +55,6 @@ def processes_of(folder):
     return found
 
 
-@pytest.mark.nightly  # ten processes for a minute or two: the ordinary run is to stay below 15
 def test_a_supernode_killed_after_its_shares_costs_a_round_only_its_update(tmp_path):
     folder = tmp_path / "deployment"
     check_recovered(deployed(folder, "input", rounds=1), "input")
