@@ -1,8 +1,8 @@
 """One SQLite file that commits durably, serves several processes and notices when it is old.
 
-Each commit that records something extends a hash chain in the same transaction; afterwards the
-chain's head goes to the anchor, a small file elsewhere (`fedprivacy.ledger.anchor`). The anchor is
-checked when the file is opened and within every transaction that records.
+What is recorded extends a hash chain in the same transaction; afterwards the chain's head goes to
+the anchor, a small file elsewhere (`fedprivacy.ledger.anchor`). The anchor is checked when the file
+is opened and within every transaction that records.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, exc, insert, inspect, select
+from sqlalchemy import Connection, Engine, bindparam, event, exc, insert, inspect, select
 from sqlalchemy.pool import NullPool, StaticPool
 
 from fedprivacy.errors import ConfigurationError, PolicyRefused, Reason
@@ -32,6 +33,12 @@ _FAMILY = b"fedprivacy/client-store/"
 _SCHEMA = _FAMILY + b"4"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
 
+# Made once: what makes a statement takes longer than the statement.
+_LAST = select(chain).order_by(chain.c.generation.desc()).limit(1)
+_AT = select(chain).where(chain.c.generation == bindparam("generation"))
+_NEXT = insert(chain)
+_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
+
 
 class AnchoredFile:
     """The database at `path`, mode 0600, or one in memory that nothing anchors.
@@ -46,16 +53,16 @@ class AnchoredFile:
             _make_private(self.path)
         self._engine = _engine(self.path)
         self._anchor_path: Path | None = None
+        self._mine = threading.local()
+        is_behind = False
         with self.reading() as connection:
             self._store = _identify(connection, self.path)
-        if isinstance(self.path, Path):
-            self._anchor_path = (anchor or default_anchor_path(self._store)).absolute()
-            if self._anchor_path.parent.resolve() == self.path.parent.resolve():
-                raise ConfigurationError(
-                    f"anchor = {self._anchor_path} is in the store's own folder, which is put back "
-                    "with it: choose another folder"
-                )
-        self._settle_anchor()
+            if isinstance(self.path, Path):
+                self._anchor_path = _anchor_path(anchor, self._store, self.path)
+                present, anchored = self._check_anchor(connection, self._anchor_path)
+                is_behind = present != anchored
+        if is_behind:  # only what is committed is anchored
+            self._settle_anchor()
 
     def close(self) -> None:
         """Close what is open."""
@@ -63,7 +70,12 @@ class AnchoredFile:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One transaction, under the write lock from its start."""
+        """One transaction, under the write lock from its start; or the one of `together`."""
+        shared: Connection | None = getattr(self._mine, "connection", None)
+        if shared is not None:
+            with self._translated():
+                yield shared
+            return
         with self._translated(), self._engine.begin() as connection:
             yield connection
 
@@ -71,17 +83,40 @@ class AnchoredFile:
     def writing(self, kind: str, *record: bytes) -> Iterator[Connection]:
         """One transaction that records something, extends the chain and then moves the anchor.
 
-        Where what is to be recorded stands there already, the chain stays as it is.
+        Where what is to be recorded stands there already, the chain stays as it is. Within
+        `together` it is a part of one: whole, or undone where it raises.
         """
-        with self.reading() as connection:
+        with self.together(), self.reading() as connection, connection.begin_nested():
+            before = _rows_changed(connection)
+            yield connection
+            if _rows_changed(connection) != before:
+                _extend(connection, kind, record)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that this thread records within is committed at the end, and once.
+
+        So it is where an exception ends it: what was recorded before stays. Nothing may leave, and
+        no time may be spent, before the end: other processes wait. One within another is a part of
+        it.
+        """
+        if getattr(self._mine, "connection", None) is not None:
+            yield
+            return
+        with self._translated(), self._engine.connect() as connection:
+            connection.begin()
             if self._anchor_path is not None:
                 self._check_anchor(connection, self._anchor_path)
             before = _rows_changed(connection)
-            yield connection
-            if _rows_changed(connection) == before:
-                return
-            _extend(connection, kind, record)
-        self._settle_anchor()
+            self._mine.connection = connection
+            try:
+                yield
+            finally:
+                self._mine.connection = None
+                changed = _rows_changed(connection) != before
+                connection.commit()
+                if changed:
+                    self._settle_anchor()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -131,6 +166,16 @@ def _rolled_back(value: object, floor: object) -> PolicyRefused:
     )
     path = "store.generation"
     return PolicyRefused(Reason.STORE_ROLLED_BACK, path, value, f"anchor, {floor}", remedy)
+
+
+def _anchor_path(given: Path | None, store: str, path: Path) -> Path:
+    anchor = (given or default_anchor_path(store)).absolute()
+    if anchor.parent.resolve() == path.parent.resolve():
+        raise ConfigurationError(
+            f"anchor = {anchor} is in the store's own folder, which is put back with it: choose "
+            "another folder"
+        )
+    return anchor
 
 
 def _make_private(path: Path) -> None:
@@ -205,22 +250,23 @@ def _identify(connection: Connection, path: Path | str) -> str:
 
 def fact(connection: Connection, name: str) -> bytes | None:
     """One of the few values that a store has once."""
-    return connection.execute(select(facts.c.value).where(facts.c.name == name)).scalar()
+    value: bytes | None = connection.execute(_FACT, {"name": name}).scalar()
+    return value
 
 
 def _head(connection: Connection, generation: int | None = None) -> tuple[int, bytes]:
     """Number and hash of the last commit, or of the given one."""
-    query = select(chain).order_by(chain.c.generation.desc()).limit(1)
-    if generation is not None:
-        query = query.where(chain.c.generation == generation)
-    row = connection.execute(query).one()
+    if generation is None:
+        row = connection.execute(_LAST).one()
+    else:
+        row = connection.execute(_AT, {"generation": generation}).one()
     return row.generation, row.head
 
 
 def _extend(connection: Connection, kind: str, record: tuple[bytes, ...]) -> None:
     generation, head = _head(connection)
     extended = digest("client-store", head, kind.encode(), *record)
-    connection.execute(insert(chain).values(generation=generation + 1, head=extended))
+    connection.execute(_NEXT, {"generation": generation + 1, "head": extended})
 
 
 def _rows_changed(connection: Connection) -> int:
