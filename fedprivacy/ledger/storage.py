@@ -37,6 +37,8 @@ _PATIENCE = 30.0  # seconds to wait for another process's commit
 _LAST = select(chain).order_by(chain.c.generation.desc()).limit(1)
 _AT = select(chain).where(chain.c.generation == bindparam("generation"))
 _NEXT = insert(chain)
+_HAS_FACTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'facts'"
+_FACTS = select(facts.c.name, facts.c.value).where(facts.c.name.in_(("schema", "store")))
 _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 
 
@@ -142,9 +144,12 @@ class AnchoredFile:
             raise _rolled_back(f"{generation} of store {self._store}", f"store {anchor.store}")
         if anchor is not None and generation < anchor.generation:
             raise _rolled_back(generation, anchor.generation)
-        if anchor is not None and _head(connection, anchor.generation)[1] != anchor.head:
+        present = Anchor(self._store, generation, head)
+        if anchor in (None, present):
+            return present, anchor
+        if _head(connection, anchor.generation)[1] != anchor.head:
             raise _rolled_back(f"{generation} of another history", anchor.generation)
-        return Anchor(self._store, generation, head), anchor
+        return present, anchor
 
     def _settle_anchor(self) -> None:
         """Write the store's committed state to the anchor.
@@ -225,7 +230,10 @@ def _take_write_lock(connection: Connection) -> None:
 
 def _identify(connection: Connection, path: Path | str) -> str:
     """The store's name, drawn when its tables are made."""
-    if not inspect(connection).get_table_names():
+    known = {}
+    if connection.exec_driver_sql(_HAS_FACTS).first() is not None:
+        known = {row.name: row.value for row in connection.execute(_FACTS)}
+    elif not inspect(connection).get_table_names():
         create_tables(connection, metadata)
         store = SystemRng().bytes(16)
         rows = [{"name": "schema", "value": _SCHEMA}, {"name": "store", "value": store}]
@@ -233,13 +241,13 @@ def _identify(connection: Connection, path: Path | str) -> str:
         genesis = digest("client-store", store)
         connection.execute(insert(chain).values(generation=0, head=genesis))
         return store.hex()
-    schema = fact(connection, "schema") if inspect(connection).has_table("facts") else None
-    store_id = fact(connection, "store") if schema == _SCHEMA else None
-    if store_id is None and (schema or b"").startswith(_FAMILY):
-        known = (schema or b"").decode("ascii", "replace")
+    schema: bytes = known.get("schema", b"")
+    store_id: bytes | None = known.get("store") if schema == _SCHEMA else None
+    if store_id is None and schema.startswith(_FAMILY):
         raise ConfigurationError(
-            f"store = {path} is of schema {known} where {_SCHEMA.decode()} is kept: "
-            "end its runs with the release that made it, and enrol under a new identity and store"
+            f"store = {path} is of schema {schema.decode('ascii', 'replace')} where "
+            f"{_SCHEMA.decode()} is kept: end its runs with the release that made it, and enrol "
+            "under a new identity and store"
         )
     if store_id is None:
         raise ConfigurationError(
