@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "msgspec", "scipy.special", "sqlalchemy", "sqlalchemy.dialects.sqlite")
-HEAVY += ("cryptography.x509",)
+HEAVY += ("cryptography.x509", "tenseal")
 
 
 def load():
@@ -44,7 +44,8 @@ def run(mutant, folder):
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8")
     sys.path.insert(0, str(folder))
-    lies = importlib.import_module("lies").LIES
+    told = importlib.import_module("lies")
+    lies = told.LIES | told.LIES_TO_SERVERS
     package = Path(importlib.import_module("fedprivacy").__file__)
     if package.parent != folder / "fedprivacy":
         raise LookupError(f"{package} is not the mutant")
