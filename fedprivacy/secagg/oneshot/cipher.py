@@ -17,6 +17,7 @@ from fedprivacy.arithmetic import FixedFactor, PackedSum, centred_binomial
 from fedprivacy.errors import Reason, RoundAborted
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.oneshot.parameters import OneShotParameters
+from fedprivacy.secagg.spooled_sum import SpooledSum
 from fedprivacy.secagg.uploads import CHUNK_VALUES
 
 __all__ = [
@@ -120,7 +121,7 @@ def key_of_elements(
 
 
 def open_sum(
-    total: PackedSum,
+    total: PackedSum | SpooledSum,
     key: NDArray[np.int64],
     parameters: OneShotParameters,
     seed: bytes,
@@ -160,7 +161,9 @@ def open_sum(
 class OpenedSum:
     """The sum, joined as it was encrypted, read like an array of int64."""
 
-    def __init__(self, joined: PackedSum, parameters: OneShotParameters, clients: int) -> None:
+    def __init__(
+        self, joined: PackedSum | SpooledSum, parameters: OneShotParameters, clients: int
+    ) -> None:
         self._joined = joined
         self._parameters = parameters
         self._clients = clients
