@@ -2,11 +2,13 @@
 
 import json
 import stat
+import sys
 
 import pytest
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.secagg import PROTOCOLS, Admission, GroupKey
+from fedprivacy.secagg.homomorphic.native import require
 
 pytest.importorskip("tenseal")
 
@@ -70,3 +72,20 @@ def test_every_protocol_has_a_row_with_what_it_costs_and_withstands(cli, small):
     }
     assert {name for name, row in rows.items() if row["member_seconds"]} == {"oneshot"}
     assert rows["bfv"]["corrupt"] == 0
+
+
+def test_without_the_extra_one_line_says_so_and_other_protocols_run(cli, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tenseal", None)
+    two = {name: PROTOCOLS[name] for name in ("plain", "bfv")}
+    monkeypatch.setattr("fedprivacy.simulation.comparison.PROTOCOLS", two)
+    require.cache_clear()
+    try:
+        done = cli("keys", "ceremony", "x", "--out", "keys")
+        rows = json.loads(cli("compare", small / "job.toml", "--json").out)["rows"]
+    finally:
+        require.cache_clear()
+    assert done.code == 7
+    assert "pip install 'fedprivacy[he]'" in done.err
+    plain, bfv = rows
+    assert plain["outcome"] == "sum"
+    assert "pip install 'fedprivacy[he]'" in bfv["outcome"]

@@ -16,7 +16,8 @@ class Lie:
     """What the server does stands in the script's docstring."""
 
     name: str
-    reason: Reason
+    reason: Reason | None
+    """None where what is told is put right instead of refused."""
     script: Callable
 
     def tell(self):

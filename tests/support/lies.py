@@ -2,6 +2,7 @@
 
 import lies_of_committees
 import lies_of_dealers
+import lies_of_holders
 import lies_of_inclusion
 import lies_of_members
 import lies_of_noise
@@ -18,6 +19,7 @@ __all__ = [
     "Lie",
     "lies_of_committees",
     "lies_of_dealers",
+    "lies_of_holders",
     "lies_of_inclusion",
     "lies_of_members",
     "lies_of_noise",
