@@ -69,6 +69,20 @@ def test_what_a_client_sends(bench, case):
     bench.keep(row)
 
 
+def test_what_a_client_sends_of_its_key(bench, case):
+    """Beside the ciphertext: boxes with shares, signature, key; the same for any vector."""
+    closing = bench.benchmark.pedantic(case.send, args=(case.client(0),), rounds=1)[-1]
+    row = bench.row(
+        f"oneshot-key-{case.bound.bit_length() + 1}-bit",
+        "what a client sends of its key: a sealed share for each of 10 members, 7 of whom open",
+        against="170 kB",
+        quantity="bytes",
+        pairs=[(len(closing), 170_000)],
+        sizes=case.sizes,
+    )
+    bench.keep(row)
+
+
 def test_what_the_server_does_for_a_client(bench, case):
     """Against SHA-256 of the same bytes and a numpy sum of as many words."""
     sent = [case.send(case.client(i)) for i in range(ROUNDS + 1)]
