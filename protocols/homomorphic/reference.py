@@ -355,6 +355,13 @@ class Library:
         require(found == (self.scheme.slots, 2, self.scheme.degree), "CIPHERTEXT")
         return vector
 
+    def check_addable(self, data):
+        own = self.encrypt([0] * self.scheme.slots)
+        try:
+            self.load(data) + self.load(own)
+        except (ValueError, RuntimeError):
+            raise Refused("CIPHERTEXT") from None
+
     def add(self, one, other):
         return (self.load(one) + self.load(other)).serialize()
 
@@ -485,7 +492,7 @@ class Server:
         tag = tag_of(self.key, self.names.index(sender), chunk.sequence, chunk.data)
         require(hmac.compare_digest(tag, chunk.mac), "CIPHERTEXT_MAC")
         check_structure(self.plan.scheme, chunk.data)
-        library_of(self.plan.scheme).load(chunk.data)
+        library_of(self.plan.scheme).check_addable(chunk.data)
         held.append(chunk.data)
         if len(held) == self.plan.ciphertexts:
             self.whole[sender] = self.inputs.pop(sender)

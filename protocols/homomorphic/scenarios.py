@@ -279,6 +279,12 @@ for _name, (_lie, _change) in STRUCTURES.items():
     )
 
 given(
+    "A ciphertext that says that it is in the other form (`is_ntt_form`).",
+    "It loads, and cannot be added: the round ends with it.",
+    resealed(lambda data: around(body_of(data)[:58] + b"\x01" + body_of(data)[59:])),
+    "bad_ciphertext_form",
+)
+given(
     "The outlines of a ciphertext, full of zeros.",
     "The outlines are right, the parameters inside are none: the library refuses it.",
     resealed(

@@ -263,6 +263,22 @@ def one_slot_more_than_there_are(honest):
     return refused(house, encode(house.seals.seal(house.place(VICTIM).index, 0, data)))
 
 
+@from_client(Reason.CIPHERTEXT)
+def a_ciphertext_that_cannot_be_added(honest):
+    """A client's ciphertext says that it is in the other form: adding it would end the round."""
+    house = Keyed()
+    if honest:
+        return house.honestly()
+    body = inner(house.clients[VICTIM]._layout.scheme, house.data(VICTIM))
+    # After SEAL's header and the frame's: 32 bytes of parameters, then `is_ntt_form`.
+    data = message([4096], [body[:58] + b"\x01" + body[59:]])
+    told = refused(house, encode(house.seals.seal(house.place(VICTIM).index, 0, data)))
+    if told.won:
+        ends = [e for body in house.sent["c001"] for e in house.server.receive("c001", body)]
+        told.won = bool(ends)
+    return told
+
+
 @from_client(Reason.CHUNK_ORDER)
 def the_second_ciphertext_first(honest):
     """A client's values are added to those of another place."""

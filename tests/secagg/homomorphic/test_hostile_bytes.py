@@ -4,6 +4,7 @@ Mutants are of a real ciphertext, with a right MAC: a client that lies has the k
 them keep the outlines of TenSEAL's message and change what it says.
 """
 
+import contextlib
 import os
 import signal
 
@@ -11,35 +12,47 @@ import pytest
 
 from ceremonies import Shared, is_sum, worker
 from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.secagg.homomorphic.client import _State
 from fedprivacy.secagg.homomorphic.messages import Seals
 from fedprivacy.secagg.homomorphic.schemes import SCHEMES
 from fedprivacy.secagg.homomorphic.structure import check_structure
 from fedprivacy.wire import encode
 from hostile_ciphertexts import genuine, inner, message, mutants
 
+SENT = encode(_State(True))
+"""Of a client whose input has left."""
 
-def fate_of(case, seals, mutant):
-    """Why it is refused, naming its sender; None where it is kept."""
-    server = case.make_server()
+
+def fate_of(case, seals, mutant, honest):
+    """Why it is refused, naming its sender; None where it is kept.
+
+    What is kept can be added to another client's input, and clients take or refuse the sum.
+    """
+    case.server = case.make_server()
     try:
-        list(server.receive("c000", encode(seals.seal(0, 0, mutant))))
+        list(case.server.receive("c000", encode(seals.seal(0, 0, mutant))))
     except PeerError as error:
         return error
+    assert list(case.server.receive("c001", honest)) == []
+    case.clients["c001"] = case.resumed("c001", SENT)
+    with contextlib.suppress(PeerError):
+        case.answers("c001", case.asked()["c001"])
     return None
 
 
 def no_mutant_costs_more(protocol, count):
     case = Shared(protocol, 2, length=3)
     seals = Seals(case.plan, case.key.admission)
-    _, data = genuine(protocol)
-    assert fate_of(case, seals, data) is None  # the honest twin
-    fates = [fate_of(case, seals, mutant) for mutant in mutants(protocol, count) if mutant]
+    (honest,), (_, data) = case.inputs("c001"), genuine(protocol)
+    assert fate_of(case, seals, data, honest) is None  # the honest twin
+    fates = [fate_of(case, seals, m, honest) for m in mutants(protocol, count) if m]
     refused = [error for error in fates if error is not None]
     assert {error.culprits for error in refused} == {("c000",)}
     assert {error.reason for error in refused} == {Reason.CIPHERTEXT}
     # A changed coefficient is a ciphertext of something else: nobody can tell.
     assert len(refused) > len(fates) // 2
-    assert is_sum(case, case.run())
+    twin = Shared(protocol, 2, length=3)
+    assert is_sum(twin, twin.run())
 
 
 @pytest.mark.parametrize("protocol", ["bfv", "ckks"])

@@ -40,7 +40,7 @@ def test_sums_of_any_length_and_bound_are_exact(data):
 
 
 def test_two_values_share_a_slot_of_bfv():
-    layout = layout_of(BFV_4096, Shared("bfv", 100, bound=32_767).plan)
+    layout = layout_of(BFV_4096, Shared("bfv", 2, bound=32_767, cohort_size=100).plan)
     assert layout.joined.count == 2
     assert layout.per_ciphertext == 2 * 4095
 
