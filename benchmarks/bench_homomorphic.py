@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench_oneshot import CLIENTS, LENGTH, Quantised
+from oneshot_round import CLIENTS, LENGTH, Quantised
 
 from fedprivacy.arithmetic import PackedSum, centred_binomial, pack
 from fedprivacy.randomness import Keystream

@@ -1,5 +1,6 @@
 """The README shows what the code prints, and its examples run as they stand."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from fedprivacy.secagg import PROTOCOLS
 
 BIN = Path(sys.executable).parent
 
@@ -37,16 +40,32 @@ def blocks(readme, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
 
 
-def test_what_the_demo_prints_is_what_reporting_makes_of_the_committed_record(readme, project):
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (0, ("record", "show", "docs/example-run")),
+        (1, ("compare", "docs/example-run/comparison.json")),
+    ],
+    ids=["demo", "compare"],
+)
+def test_what_it_shows_is_what_reporting_makes_of_what_was_kept(readme, project, place, words):
     printed = subprocess.run(
-        [BIN / "fedprivacy", "record", "show", project / "docs/example-run"],
+        [BIN / "fedprivacy", *words],
         env={**os.environ, "COLUMNS": "80"},
+        cwd=project,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    (shown,) = blocks(readme, "text")
-    assert shown == printed, "run `make readme`"
+    shown = blocks(readme, "text")
+    assert len(shown) == 2
+    assert shown[place] == printed, "run `make readme`"
+
+
+def test_the_comparison_that_was_kept_is_of_every_protocol(project):
+    kept = json.loads((project / "docs/example-run/comparison.json").read_text("utf-8"))
+    assert [row["protocol"] for row in kept["rows"]] == list(PROTOCOLS)
+    assert {row["outcome"] for row in kept["rows"]} == {"sum"}
 
 
 def test_every_shell_example_runs(readme, user):

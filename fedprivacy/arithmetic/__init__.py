@@ -8,7 +8,7 @@ from fedprivacy.arithmetic.binomial import (
 )
 from fedprivacy.arithmetic.correction import Corrected, correct_shares
 from fedprivacy.arithmetic.hadamard import hadamard_inflation, walsh_hadamard
-from fedprivacy.arithmetic.packed_sum import PackedSum
+from fedprivacy.arithmetic.packed_sum import RUN_VALUES, PackedSum
 from fedprivacy.arithmetic.packing import pack, packed_size, unpack
 from fedprivacy.arithmetic.residues import (
     MAX_BITS,
@@ -39,6 +39,7 @@ __all__ = [
     "BINOMIAL_VARIANCE",
     "MAX_BITS",
     "PRIME",
+    "RUN_VALUES",
     "Corrected",
     "FixedFactor",
     "PackedSum",

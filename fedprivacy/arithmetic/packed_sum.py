@@ -62,6 +62,12 @@ class PackedSum:
         packed = np.frombuffer(pack(residues, self.bits), dtype=np.uint8)
         self._bytes(start, start + len(residues))[:] = packed
 
+    def load(self, data: bytes) -> None:
+        """Put packed sums in the place of the first ones; those behind them are zero."""
+        words = self._words.view(np.uint8)
+        words[: len(data)] = np.frombuffer(data, dtype=np.uint8)
+        words[len(data) :] = 0
+
     def packed(self, part: slice) -> bytes:
         """The packed sums of a slice from a multiple of `RUN_VALUES` to another, or to the end."""
         return self._bytes(part.start, part.stop).tobytes()

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
+from fedprivacy.errors import ConfigurationError
 from fedprivacy.reporting.tables import add_rows, titled, titled_table
 from fedprivacy.reporting.text import byte_count, printable
 from fedprivacy.simulation.comparison import ComparisonRow
@@ -19,6 +20,14 @@ class Comparison(msgspec.Struct, frozen=True):
     """A row for each protocol."""
 
     rows: tuple[ComparisonRow, ...]
+
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """The comparison that `to_json` gave; raises `ConfigurationError` for other texts."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"no comparison: {error}: make it with --json") from None
 
     def to_json(self) -> str:
         """All rows as one JSON document."""
@@ -70,12 +79,12 @@ def _protection(row: ComparisonRow) -> tuple[str, ...]:
 
 def _remarks(rows: tuple[ComparisonRow, ...]) -> Iterator[RenderableType]:
     refused = [(row.protocol, row.outcome) for row in rows if row.outcome != "sum"]
-    if refused:
-        yield Text()
-        yield titled("What did not run")
-        yield from (Text(printable(f"{name}: {why}")) for name, why in refused)
-    declined = [(row.protocol, row.own_policy) for row in rows if row.own_policy]
-    if declined:
-        yield Text()
-        yield titled("What the job's own clients would refuse")
-        yield from (Text(printable(f"{name}: {why}")) for name, why in declined)
+    unable = [(row.protocol, why) for row in rows for why in row.cannot]
+    for title, remarks in (
+        ("What did not run", refused),
+        ("What the job's plan asks for, and was left out", unable),
+    ):
+        if remarks:
+            yield Text()
+            yield titled(title)
+            yield from (Text(printable(f"{name}: {why}")) for name, why in remarks)

@@ -229,7 +229,11 @@ class Guarantee:
             "Not against a server that deviates: clients check whose ciphertexts are in a sum, "
             "which holds against adding alone."
         )
-        lines = [together, deviates, "Every client sees each round's sum."]
+        drawn = (
+            "Keys and errors are drawn by the library (TenSEAL, SEAL), from the operating system "
+            "and not through this package: that they are good is assumed of it."
+        )
+        lines = [together, deviates, "Every client sees each round's sum.", drawn]
         if not SHARED_KEYS[self.protocol].exact:
             lines.append(
                 "The sum is approximate: it is rounded to integers, which is right while the "

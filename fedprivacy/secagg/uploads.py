@@ -10,7 +10,7 @@ import contextlib
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from typing import IO, Annotated, Protocol
+from typing import IO, Annotated, Generic, Protocol, TypeVar
 
 import numpy as np
 from msgspec import Meta
@@ -31,6 +31,7 @@ __all__ = [
     "PackedUpload",
     "RunningDigest",
     "Uploads",
+    "UploadsInto",
     "checksum_of",
     "chunk_sizes",
     "chunk_slices",
@@ -108,23 +109,30 @@ class PackedUpload:
         return self._checksum.value()
 
 
-class Uploads:
+class RunningSum(Protocol):
+    """To which uploads are added, chunk by chunk."""
+
+    def add_packed(self, start: int, data: bytes | memoryview, /) -> None: ...
+
+
+_Sum = TypeVar("_Sum", bound=RunningSum)
+
+
+class UploadsInto(Generic[_Sum]):
     """The server's side: the sum of the uploads that are complete, and the others apart.
 
-    `total` is kept packed. Unfinished uploads take at most as much memory again, or 4 MiB, whatever
-    their number; what is beyond that lies in one file without a name.
+    Unfinished uploads take at most `room` bytes of memory, whatever their number; what is beyond
+    that lies in one file without a name.
     """
 
-    def __init__(self, plan: SumPlan, digest_of: DigestOf = checksum_of) -> None:
+    def __init__(self, plan: SumPlan, digest_of: DigestOf, total: _Sum, *, room: int) -> None:
         self._plan = plan
         self._digest_of = digest_of
-        self.total = PackedSum(plan.length, plan.modulus_bits)
+        self.total = total
         self._spools: dict[int, _Spool] = {}
         self._overflow = _Overflow(packed_size(CHUNK_VALUES, plan.modulus_bits))
         self._in_memory = 0
-        one_sum = packed_size(plan.length, plan.modulus_bits)
-        # A little less than the sum, for what is under way.
-        self._room = max(one_sum - one_sum // 10, _LEAST_MEMORY)
+        self._room = room
 
     def take(self, index: int, chunk: MaskedChunk) -> None:
         """Keep a member's next chunk.
@@ -189,6 +197,17 @@ class Uploads:
         """Forget every unfinished upload."""
         for index in tuple(self._spools):
             self.drop(index)
+
+
+class Uploads(UploadsInto[PackedSum]):
+    """With the sum in memory, packed, and unfinished uploads in as much again, or 4 MiB."""
+
+    def __init__(self, plan: SumPlan, digest_of: DigestOf = checksum_of) -> None:
+        one_sum = packed_size(plan.length, plan.modulus_bits)
+        total = PackedSum(plan.length, plan.modulus_bits)
+        # A little less than the sum, for what is under way.
+        room = max(one_sum - one_sum // 10, _LEAST_MEMORY)
+        super().__init__(plan, digest_of, total, room=room)
 
 
 class _Spool:

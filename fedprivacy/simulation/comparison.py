@@ -25,11 +25,16 @@ class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: str
     adversary: str
-    """The strongest that it withstands."""
+    """The strongest that it withstands; `none` where nothing is hidden."""
     corrupt: int
     """Clients that may be in league with the server."""
     outcome: str
     """`sum`, or why there is none."""
+    policy: str
+    """The policy by which clients took part; empty where the job ships none, and they ask for just
+    what the protocol gives."""
+    cannot: tuple[str, ...]
+    """What the job's own plan asks for and the protocol cannot do, as refusals; left out here."""
     own_policy: str
     """Why the job's own clients would refuse it; empty where they would not."""
     noise: str
@@ -80,26 +85,29 @@ def compared(job: Job, *, rng: Rng | None = None) -> Iterator[ComparisonRow]:
 
 def _row(own: Job, name: str, rng: Rng) -> ComparisonRow:
     strongest = max(PROTOCOLS[name].adversaries, key=lambda a: a.strength).value
+    row = ComparisonRow(
+        protocol=name,
+        adversary="none" if name == Plain.name else strongest,
+        corrupt=0,
+        outcome="sum",
+        policy=f"{name}.toml" if own.policies else "",
+        cannot=(),
+        own_policy="",
+        noise="",
+    )
     try:
-        job = own.with_protocol(name)
-        row = ComparisonRow(
-            protocol=name,
-            adversary=strongest,
-            corrupt=job.plan.aggregation.corrupt,
-            outcome="sum",
+        job = own.with_policy_for(name)
+        row = msgspec.structs.replace(
+            row,
+            corrupt=0 if name == Plain.name else job.plan.aggregation.corrupt,
+            cannot=own.refusals(name),
             own_policy=_refusal(own, job),
             noise=job.plan.noise.trust.value,
         )
+        job.policy.check(job.plan)
         return _run(job, row, rng.child(f"compare/{name}"))
     except FedPrivacyError as error:
-        return ComparisonRow(
-            protocol=name,
-            adversary=strongest,
-            corrupt=0,
-            outcome=str(error),
-            own_policy="",
-            noise="",
-        )
+        return msgspec.structs.replace(row, outcome=str(error))
 
 
 def _refusal(own: Job, job: Job) -> str:

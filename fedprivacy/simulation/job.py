@@ -78,6 +78,8 @@ class JobFile(Section, frozen=True, kw_only=True):
     schema: Literal["fedprivacy/job/1"]
     plan: str
     policy: str
+    policies: str = ""
+    """A folder with a policy for each protocol, by its name: for a comparison of them."""
     seed: Annotated[int, Meta(ge=0)]
     clients: Annotated[int, Meta(ge=2, le=10_000)]
     rounds: Annotated[int, Meta(ge=1, le=100_000)]
@@ -96,6 +98,8 @@ class Job:
     policy: ClientPolicy
     why: str = ""
     """Of the protocol, where the plan left it open; empty otherwise."""
+    policies: Path | None = None
+    """The folder with a policy for each protocol, where the job names one."""
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Job:
@@ -109,7 +113,8 @@ class Job:
         _check_drops(file, plan)
         settled = settle(plan, smallest_cohort(plan, file.clients))
         policy = ClientPolicy.from_toml(path.parent / file.policy)
-        return cls(file, settled.plan, policy, settled.why)
+        policies = path.parent / file.policies if file.policies else None
+        return cls(file, settled.plan, policy, settled.why, policies)
 
     def with_protocol(self, name: str) -> Job:
         """The same job under another protocol, against the strongest adversary it withstands.
@@ -125,6 +130,33 @@ class Job:
             raise ConfigurationError(f"--protocol {name} is unknown: choose from {known}")
         adversary = max(protocol.adversaries, key=lambda a: a.strength)
         return self._with(name, adversary)
+
+    def with_policy_for(self, name: str) -> Job:
+        """As `with_protocol`, with clients who ask for what the job's policy for it says.
+
+        Raises `ConfigurationError` where there is no such policy.
+        """
+        job = self.with_protocol(name)
+        if self.policies is None:
+            return job
+        policy = ClientPolicy.from_toml(self.policies / f"{name}.toml")
+        return dataclasses.replace(job, policy=policy)
+
+    def refusals(self, name: str) -> tuple[str, ...]:
+        """What the job's own plan asks for that a protocol cannot do, as its check says it."""
+        own, able = self.plan, self.with_protocol(name).plan.aggregation
+        replace, rules = msgspec.structs.replace, own.aggregation
+        found = []
+        for lowered in (
+            replace(able, adversary=rules.adversary, corrupt=rules.corrupt),
+            replace(able, corrupt=rules.corrupt),
+            able,
+        ):
+            try:
+                replace(own, aggregation=lowered).check()
+            except ConfigurationError as error:
+                found.append(str(error))
+        return tuple(dict.fromkeys(found))
 
     def with_seed(self, seed: int) -> Job:
         """The same job with the data dealt anew."""

@@ -195,7 +195,13 @@ class Parameters(NamedTuple):
     key_count: int  # coefficients of a key in a field element
     key_base: int
     polynomials: int
+    last: int  # coefficients of the last polynomial
     key_elements: int
+
+    @property
+    def widths(self):
+        """Coefficients of each polynomial that are sent."""
+        return [DEGREE] * (self.polynomials - 1) + [self.last]
 
 
 def parameters_of(n, bound, length):
@@ -214,7 +220,10 @@ def parameters_of(n, bound, length):
     while key_base ** (key_count + 1) <= PRIME:
         key_count += 1
     scale, elements = 2**bits // base**count, -(-DEGREE // key_count)
-    return Parameters(bits, count, base, scale, error, key_count, key_base, polynomials, elements)
+    last = 128 * -(-(length - (polynomials - 1) * count * DEGREE) // (128 * count))
+    return Parameters(
+        bits, count, base, scale, error, key_count, key_base, polynomials, last, elements
+    )
 
 
 def most_error(n, numbers):
@@ -277,11 +286,11 @@ def _evaluated(polynomial):
     return int.from_bytes(b"".join(x.to_bytes(_ROOM // 8, "little") for x in polynomial), "little")
 
 
-def joined(p, bound, values):
-    """One polynomial's message: slot k of coefficient i is value k N + i."""
+def joined(p, bound, values, width):
+    """One polynomial's message: slot k of coefficient i is value k width + i."""
     return [
-        sum((values[k * DEGREE + i] + bound) * p.base**k for k in range(p.count))
-        for i in range(DEGREE)
+        sum((values[k * width + i] + bound) * p.base**k for k in range(p.count))
+        for i in range(width)
     ]
 
 
@@ -302,13 +311,12 @@ def encrypt(plan, session, values, secret, errors):
     key = binomials(secagg.Keystream(secret), DEGREE)
     noise = secagg.Keystream(errors)
     each, out = p.count * DEGREE, []
-    for j in range(p.polynomials):
+    for j, width in enumerate(p.widths):
         part = list(values[j * each : (j + 1) * each])
-        part += [0] * (each - len(part))
-        masked = product(public_polynomial(public, p.bits), key)
-        terms = zip(
-            masked, binomials(noise, DEGREE), joined(p, plan.client_bound, part), strict=True
-        )
+        part += [0] * (p.count * width - len(part))
+        masked = product(public_polynomial(public, p.bits), key)[:width]
+        message = joined(p, plan.client_bound, part, width)
+        terms = zip(masked, binomials(noise, width), message, strict=True)
         out += [(x + e + p.scale * m) % 2**p.bits for x, e, m in terms]
     return out, key
 
@@ -335,7 +343,7 @@ def open_sum(plan, session, total, key, clients):
     for first in range(0, p.polynomials, per_chunk):
         messages = []
         for j in range(first, min(first + per_chunk, p.polynomials)):
-            masked = product(public_polynomial(public, p.bits), key)
+            masked = product(public_polynomial(public, p.bits), key)[: p.widths[j]]
             part = total[j * DEGREE : (j + 1) * DEGREE]
             noisy = [(c - x + p.most_error) % 2**p.bits for c, x in zip(part, masked, strict=True)]
             if any(x % p.scale > 2 * p.most_error for x in noisy):
@@ -749,7 +757,7 @@ class Server:
     def _take_input(self, index, value):
         chunks = self.uploads[index]
         if isinstance(value, MaskedChunk):
-            sizes = [len(c) for c in packed(self.p, [0] * (self.p.polynomials * DEGREE))]
+            sizes = [len(c) for c in packed(self.p, [0] * sum(self.p.widths))]
             at = len(chunks)
             require(value.sequence == at and at < len(sizes), "CHUNK_ORDER")
             require(len(value.data) == sizes[at], "CHUNK_ORDER")
@@ -766,7 +774,7 @@ class Server:
         signed = signed_input(self.session, index, value.agreement_key, value.ciphertext)
         good = secagg.verify(self.directory[who.client_id], value.signature, *signed)
         require(good, "KEY_SIGNATURE")
-        whole = -(-self.p.polynomials * DEGREE // CHUNK_VALUES)
+        whole = -(-sum(self.p.widths) // CHUNK_VALUES)
         require(len(chunks) == whole, "CHUNK_ORDER")
         require(ciphertext_digest(self.plan, index, chunks) == value.ciphertext, "DIGEST")
         self.arrived[index], self.opened[index] = value.ciphertext, set()
@@ -845,7 +853,7 @@ class Server:
         held = {i: self.answers[i] for i in sorted(self.as_member)}
         elements = corrected(held, self.plan.committee.threshold)
         key = key_of_elements(self.p, elements, len(self.survivors))
-        total = [0] * (self.p.polynomials * DEGREE)
+        total = [0] * sum(self.p.widths)
         for i in self.survivors:
             at = 0
             for data in self.uploads[i]:

@@ -1,5 +1,6 @@
 """The command line within this process, and one run of the demo as a user has it."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def small(hospitals, tmp_path):
     """A folder with the example's files, to be changed; its job has two rounds and no losses."""
     folder = tmp_path / "small"
     folder.mkdir()
+    shutil.copytree(hospitals / "policies", folder / "policies")
     for name in ("privacy.toml", "client.toml"):
         (folder / name).write_text((hospitals / name).read_text("utf-8"), "utf-8")
     job = (hospitals / "job.toml").read_text("utf-8").replace("rounds = 11", "rounds = 2")

@@ -13,7 +13,7 @@ from fedprivacy.secagg.masking.messages import SealedShares
 from fedprivacy.transport import Delivery
 from fedprivacy.wire import Transcript, decode, encode
 from rounddrive import Consortium, house_of, make_plan, make_policy
-from sumdrive import CURIOUS, MALICIOUS, MASKED, PLAIN, PLUS_SEMI, WITH_COMMITTEES
+from sumdrive import BFV, CURIOUS, MALICIOUS, MASKED, PLAIN, PLUS_SEMI, SHARING, WITH_COMMITTEES
 
 ANY = 1 << 30
 SIGNED = {MALICIOUS: "consistency-signature", PLUS_SEMI: "inclusion-signatures"}
@@ -99,7 +99,7 @@ def test_every_attempt_may_have_its_bad_dealer(setting):
         house.assert_exact(outcomes[-1])
 
 
-@pytest.mark.parametrize("setting", WITH_COMMITTEES, ids=str)
+@pytest.mark.parametrize("setting", [*WITH_COMMITTEES, BFV], ids=str)
 def test_attempts_have_an_end(setting):
     """With everyone lost each time, there are as many attempts as the plan says."""
     for attempts in (1, 2, 4):
@@ -109,6 +109,35 @@ def test_attempts_have_an_end(setting):
             assert {o.error.reason for o in outcomes} == {Reason.TOO_FEW}
             extra = house.drive(1, attempts + 1).run()
             assert set(extra.refused.values()) == {Reason.ATTEMPTS}
+
+
+@pytest.mark.parametrize("setting", SHARING, ids=str)
+@pytest.mark.parametrize("phase", BFV.phases)
+def test_under_a_shared_key_one_is_lost_at_any_phase_and_nobody_decrypts_twice(setting, phase):
+    """Whoever is lost; and all but one before a phase, after which the round is tried again."""
+    late = setting.phases[setting.phases.index(phase) :]
+
+    def lose(*lost):
+        def channel(delivery):
+            gone = delivery.client in lost and delivery.phase in late
+            return () if gone and delivery.sender != SERVER else (delivery,)
+
+        return channel
+
+    with house_of(setting) as house:
+        outcome = house.drive(1, 1, channel=lose("c001")).run()
+        assert ("c001" in outcome.survivors) == (phase == "decryption")
+        house.assert_exact(outcome)
+        first = house.drive(2, 1, channel=lose(*house.names)).run()
+        assert first.error.reason is Reason.TOO_FEW
+        assert first.answers_requested == (phase == "decryption")
+        second = house.drive(2, 2).run()
+        if phase == "input":
+            assert second.survivors == house.names
+            house.assert_exact(second)
+        else:
+            assert set(second.refused.values()) == {Reason.ANSWERED}
+            assert second.error.reason is Reason.TOO_FEW
 
 
 @pytest.mark.parametrize("setting", MASKED, ids=str)
@@ -152,7 +181,7 @@ def test_nobody_answers_at_two_attempts(setting, phase):
         assert [meter.phase for meter in second.phases] == ["keys"]
 
 
-@pytest.mark.parametrize("setting", WITH_COMMITTEES, ids=str)
+@pytest.mark.parametrize("setting", [*WITH_COMMITTEES, *SHARING], ids=str)
 def test_rounds_of_one_run_follow_each_other(setting):
     with house_of(setting) as house:
         for number in range(1, 5):

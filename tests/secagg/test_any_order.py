@@ -10,7 +10,7 @@ from fedprivacy.errors import Reason
 from fedprivacy.secagg import Adversary, Persist, SendChunk, uploads
 from fedprivacy.secagg.parameters import graph_fault
 from oracle import came, wanted
-from sumdrive import MALICIOUS, MASKED, SETTINGS, Drive, Sum, refusal
+from sumdrive import MALICIOUS, MASKED, SETTINGS, SHARING, Drive, Sum, refusal
 
 EXAMPLES = settings.default.max_examples
 
@@ -156,7 +156,9 @@ def test_repeated_messages_cost_their_sender_alone(setting, data, random):
 
 
 @pytest.mark.parametrize(
-    ("setting", "phase"), [(s, phase) for s in SETTINGS for phase in s.phases], ids=str
+    ("setting", "phase"),
+    [(s, phase) for s in [*SETTINGS, *SHARING] for phase in s.phases],
+    ids=str,
 )
 def test_a_message_that_comes_too_late_changes_nothing(setting, phase):
     """It arrives when the next phase has begun: its sender was lost, and stays so."""

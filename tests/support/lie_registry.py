@@ -16,7 +16,8 @@ class Lie:
     """What the server does stands in the script's docstring."""
 
     name: str
-    reason: Reason
+    reason: Reason | None
+    """None where what is told is put right instead of refused."""
     script: Callable
 
     def tell(self):
@@ -27,14 +28,18 @@ class Lie:
 
 
 LIES = {}
+"""Told to clients and members."""
+LIES_TO_SERVERS = {}
+"""Told by clients that share a key, and by members of a committee; masked clients have their own,
+in lying_clients."""
 
 
-def lie(reason):
+def lie(reason, *, to_server=False):
     """Enter a function under its name."""
 
     def register(script):
         name = script.__name__.replace("_", "-")
-        LIES[name] = Lie(name, reason, script)
+        (LIES_TO_SERVERS if to_server else LIES)[name] = Lie(name, reason, script)
         return script
 
     return register

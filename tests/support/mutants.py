@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "msgspec", "scipy.special", "sqlalchemy", "sqlalchemy.dialects.sqlite")
 HEAVY += ("cryptography.x509", "cryptography.hazmat.primitives.ciphers.aead", "dp_accounting")
-HEAVY += ("cryptography.hazmat.primitives.kdf.hkdf", "concurrent.futures.process")
+HEAVY += ("cryptography.hazmat.primitives.kdf.hkdf", "concurrent.futures.process", "tenseal")
 
 
 def load():
@@ -68,7 +68,8 @@ def run(mutant, folder, original):
     for name, text in texts.items():
         name.write_text(text, "utf-8")
     sys.path.insert(0, str(folder))
-    lies = importlib.import_module("lies").LIES
+    told = importlib.import_module("lies")
+    lies = told.LIES | told.LIES_TO_SERVERS
     package = Path(importlib.import_module("fedprivacy").__file__)
     if package.parent != folder / "fedprivacy":
         raise LookupError(f"{package} is not the mutant")

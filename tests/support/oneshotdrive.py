@@ -195,6 +195,9 @@ class OneShotDrive:
         while True:
             phase = self.sum.server.phase
             said = self._arrive(phase, said)
+            if self.outcome.error is not None:
+                self.outcome.phase = phase
+                return self.outcome
             for effect in self.sum.server.advance():
                 match effect:
                     case Done():
@@ -227,15 +230,8 @@ class OneShotDrive:
             tampered = bodies if self.tamper is None else self.tamper(name, phase, bodies)
             arriving += [(name, body) for body in tampered]
         queue = deque(self.order(arriving) if self.order else arriving)
-        while queue:
-            name, body = queue.popleft()
-            try:
-                for effect in self.sum.server.receive(name, body):
-                    if isinstance(effect, Send):
-                        self._deliver(effect, answers)
-            except PeerError as error:
-                (culprit,) = error.culprits
-                self.outcome.refused.setdefault(culprit, []).append(error.reason)
+        while queue and self.outcome.error is None:
+            self._hear(*queue.popleft(), answers)
             # Members answer in the midst of a phase; what they say later, they say in the next one.
             if phase == "input":
                 for member, bodies in answers.items():
@@ -244,6 +240,17 @@ class OneShotDrive:
                     queue += [(member, body) for body in told]
                 answers.clear()
         return answers
+
+    def _hear(self, name, body, answers):
+        try:
+            for effect in self.sum.server.receive(name, body):
+                if isinstance(effect, Send):
+                    self._deliver(effect, answers)
+                elif isinstance(effect, Aborted):
+                    self.outcome.error = effect.error
+        except PeerError as error:
+            (culprit,) = error.culprits
+            self.outcome.refused.setdefault(culprit, []).append(error.reason)
 
     def _deliver(self, send, said):
         name, phase = send.recipient, self.sum.server.phase

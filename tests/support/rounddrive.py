@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ceremonies import ceremony
 from fedprivacy.crypto import Directory, Identity, SigningKey
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
@@ -21,10 +22,10 @@ from fedprivacy.rounds import (
     RoundServer,
 )
 from fedprivacy.rounds.sampling import draw_committee
-from fedprivacy.secagg import Adversary, Cohort
+from fedprivacy.secagg import SHARED_KEYS, Adversary, Cohort
 from fedprivacy.transport import InProcess
 from fedprivacy.vector import Update
-from sumdrive import enrolled
+from sumdrive import enrolled, shared_part
 
 RUN_ID = b"run-of-16-bytes!"
 PLAN = """
@@ -150,6 +151,8 @@ def rules_of(setting):
     The committee of one-shot aggregation has four, drawn from the clients.
     """
     graph = {"corrupt": 0, "dropout": 0.15} if setting.sparse else {}
+    if setting.shares_a_key:
+        graph = {"corrupt": 0}
     if setting.protocol == "oneshot":
         graph = {"committee": "size = 4\ncorrupt = 1"}
     return {"adversary": setting.adversary, "protocol": setting.protocol, **graph}
@@ -287,7 +290,13 @@ class Consortium:
         told = self.directory, self.broadcast
         opened_by = self.committee(number)
         return RoundServer(
-            plan, self.cohort(number), *told, rng=rng, ledger=head, committee=opened_by
+            plan,
+            self.cohort(number),
+            *told,
+            rng=rng,
+            ledger=head,
+            committee=opened_by,
+            **shared_part(self.plan.aggregation.protocol),
         )
 
     def client(self, name, number=1, attempt=1):
@@ -296,7 +305,13 @@ class Consortium:
             self.identities[name],
             self.stores[name],
             rng=self.rng.child(f"client/{name}/{number}/{attempt}"),
+            group_key=self.group_key(),
         )
+
+    def group_key(self):
+        """What clients of this plan share; None for most protocols."""
+        protocol = self.plan.aggregation.protocol
+        return ceremony(protocol) if protocol in SHARED_KEYS else None
 
     def member(self, name, number=1, attempt=1):
         return RoundMember(

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ceremonies import ceremony, worker
 from fedprivacy.crypto import Directory, Identity, SigningKey, Suite
 from fedprivacy.errors import PeerError, Reason
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.secagg import (
     PROTOCOLS,
     SERVER,
+    SHARED_KEYS,
     Aborted,
     Adversary,
     Cohort,
@@ -49,6 +51,10 @@ class Setting:
     def sparse(self):
         return self.party.sparse
 
+    @property
+    def shares_a_key(self):
+        return self.protocol in SHARED_KEYS
+
 
 MALICIOUS = Setting(
     "secagg", Adversary.MALICIOUS, ("keys", "shares", "input", "consistency", "unmasking")
@@ -64,6 +70,10 @@ ONE_SHOT = Setting(
 )
 """Its third role is driven by `oneshotdrive`, and by rounds like any protocol's."""
 WITH_COMMITTEES = [*SETTINGS, ONE_SHOT]
+BFV = Setting("bfv", Adversary.HONEST_BUT_CURIOUS, ("input", "decryption"))
+CKKS = Setting("ckks", Adversary.HONEST_BUT_CURIOUS, BFV.phases)
+SHARING = [BFV, CKKS]
+"""Clients share a key, of a ceremony that is held only once."""
 MASKED = [setting for setting in SETTINGS if setting.masks]
 
 
@@ -79,6 +89,18 @@ def enrolled(clients):
     authority = SigningKey.from_seed(rng.bytes(32))
     keys = [(name, identity.key.public) for name, identity in identities.items()]
     return identities, Directory.sign(1, keys, authority)
+
+
+def shared_key(protocol):
+    """What a client is made with beside all else, where clients share a key."""
+    return {"key": ceremony(protocol)} if protocol in SHARED_KEYS else {}
+
+
+def shared_part(protocol):
+    """The same of a server."""
+    if protocol not in SHARED_KEYS:
+        return {}
+    return {"admission": ceremony(protocol).server_part, "pool": worker()}
 
 
 @dataclass
@@ -122,6 +144,7 @@ class Sum:
         if self.setting.adversary is not Adversary.HONEST_BUT_CURIOUS:
             self.directory = directory
         rng = InsecureTestRng(repr(self.seed).encode())
+        most = ((1 << (self.bits - 1)) - 1) // self.clients
         self.cohort = Cohort.of(self.names, rng=rng.child("cohort"))
         self.plan = SumPlan(
             round_id=self.round_id,
@@ -137,21 +160,28 @@ class Sum:
             min_clients=self.min_clients,
             length=self.length,
             modulus_bits=self.bits,
+            client_bound=most if self.setting.shares_a_key else 0,
         )
         self.rand = {n: rng.child(n).bytes(self.setting.party.rand_bytes) for n in self.names}
         if self.vectors is None:
-            most = ((1 << (self.bits - 1)) - 1) // self.clients
             draw = np.random.default_rng(list(repr(self.seed).encode()))
             self.vectors = {
                 n: draw.integers(-most, most, self.length, endpoint=True) for n in self.names
             }
         self.server = self.setting.party.server(
-            self.plan, self.cohort, self.directory, rng=self.graph_rng()
+            self.plan,
+            self.cohort,
+            self.directory,
+            rng=self.graph_rng(),
+            **shared_part(self.setting.protocol),
         )
         self.parties = {n: self.client(n) for n in self.names}
 
     def _choose(self):
         """On a ring four neighbours, who are everybody up to five; losses for which it is made."""
+        if self.setting.shares_a_key:
+            # One answer is a sum.
+            self.threshold = 1
         if not self.setting.sparse:
             self.threshold = self.threshold or self.clients // 2 + 1
             self.degree = self.dropped = 0
@@ -178,6 +208,7 @@ class Sum:
             directory=self.directory,
             floor=self.floor,
             rand=self.rand[name],
+            **shared_key(self.setting.protocol),
         )
 
     def resumed(self, name, state):
@@ -189,6 +220,7 @@ class Sum:
             identity=self.identities[name],
             directory=self.directory,
             floor=self.floor,
+            **shared_key(self.setting.protocol),
         )
 
     def start(self, name):
@@ -257,7 +289,8 @@ class Drive:
             for effect in messages(effects):
                 self.outcome.asked.setdefault(effect.recipient, []).append(effect.message)
                 if self._count[effect.recipient] < self.sent.get(effect.recipient, 99):
-                    said[effect.recipient] = self._answer(effect.recipient, effect.message)
+                    answer = self._answer(effect.recipient, effect.message)
+                    said[effect.recipient] = [*said.get(effect.recipient, ()), *answer]
 
     def _answer(self, name, message):
         effects = []

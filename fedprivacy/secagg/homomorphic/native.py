@@ -133,17 +133,30 @@ def own_context(scheme: Scheme) -> NativeContext:
     return NativeContext.generate(scheme)
 
 
+@lru_cache(maxsize=4)
+def _own_vector(scheme: Scheme) -> Any:
+    """An honest ciphertext, of zeros."""
+    context = own_context(scheme)
+    return context.open(context.encrypt([0] * scheme.slots))
+
+
 # ---------------------------------------------------------------------- in a worker process
 
 
 def warm(name: str) -> None:
     """Make ready what the first ciphertext would wait for."""
-    own_context(SCHEMES[name])
+    _own_vector(SCHEMES[name])
 
 
 def check(name: str, data: bytes) -> None:
-    """Load a ciphertext; raises `ValueError` for one that the library refuses."""
-    own_context(SCHEMES[name]).open(data)
+    """Load a ciphertext, and add it to one; raises `ValueError` where the library refuses.
+
+    What cannot be added costs its sender then, and not the sum that it was to go into.
+    """
+    scheme = SCHEMES[name]
+    vector = own_context(scheme).open(data)
+    with _native():
+        vector + _own_vector(scheme)
 
 
 def add(name: str, total: bytes, data: bytes) -> bytes:

@@ -17,6 +17,7 @@ from fedprivacy.arithmetic import FixedFactor, PackedSum, centred_binomial
 from fedprivacy.errors import Reason, RoundAborted
 from fedprivacy.randomness import Keystream
 from fedprivacy.secagg.oneshot.parameters import OneShotParameters
+from fedprivacy.secagg.spooled_sum import SpooledSum
 from fedprivacy.secagg.uploads import CHUNK_VALUES
 
 __all__ = [
@@ -43,6 +44,31 @@ def values_per_chunk(parameters: OneShotParameters) -> int:
     return CHUNK_VALUES // parameters.degree * parameters.per_polynomial
 
 
+def _join(p: OneShotParameters, values: NDArray[np.int64]) -> _Words:
+    """Values as a row of coefficients: whole polynomials of them but for the last."""
+    (whole, rest), slots, parts = divmod(len(values), p.per_polynomial), p.values.count, []
+    if whole:
+        body = values[: len(values) - rest].reshape(whole, slots, p.degree)
+        parts.append(p.values.join(body).reshape(-1))
+    if rest:
+        last = np.zeros(slots * p.width_of(rest), dtype=np.int64)
+        last[:rest] = values[len(values) - rest :]
+        parts.append(p.values.join(last.reshape(slots, -1)))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _separate(p: OneShotParameters, joined: _Words, clients: int) -> NDArray[np.int64]:
+    """The values in such a row; raises `ValueError` for what no sum of so many clients is."""
+    whole, rest = divmod(len(joined), p.degree)
+    parts = []
+    if whole:
+        body = joined[: len(joined) - rest].reshape(whole, p.degree)
+        parts.append(p.values.separate(body, clients).reshape(-1))
+    if rest:
+        parts.append(p.values.separate(joined[len(joined) - rest :], clients).reshape(-1))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 class Encryption:
     """A client's key for one session, and its ciphertext, polynomial after polynomial.
 
@@ -64,19 +90,15 @@ class Encryption:
         Raises `ValueError` for a value beyond the plan's bound.
         """
         p = self._parameters
-        count = -(-len(values) // p.per_polynomial)
-        if len(values) < count * p.per_polynomial:
-            padded = np.zeros(count * p.per_polynomial, dtype=np.int64)
-            padded[: len(values)] = values
-            values = padded
-        message = p.values.join(values.reshape(count, p.values.count, p.degree))
+        message = _join(p, values)
         message *= np.uint64(p.scale)
-        ciphertext = self._factor.times(_public_polynomials(self._public, count, p.degree))
+        count = -(-len(message) // p.degree)
+        products = self._factor.times(_public_polynomials(self._public, count, p.degree))
+        ciphertext = products.reshape(-1)[: len(message)]
         ciphertext += message
-        errors = centred_binomial(count * p.degree, self._errors).astype(np.int64)
-        ciphertext += errors.view(np.uint64).reshape(count, p.degree)
+        ciphertext += centred_binomial(len(message), self._errors).astype(np.int64).view(np.uint64)
         ciphertext &= np.uint64((1 << p.bits) - 1)
-        return ciphertext.reshape(-1)
+        return ciphertext
 
     @property
     def key(self) -> NDArray[np.int8]:
@@ -120,7 +142,7 @@ def key_of_elements(
 
 
 def open_sum(
-    total: PackedSum,
+    total: PackedSum | SpooledSum,
     key: NDArray[np.int64],
     parameters: OneShotParameters,
     seed: bytes,
@@ -136,9 +158,10 @@ def open_sum(
     mask, error = np.uint64((1 << p.bits) - 1), np.uint64(p.most_error)
     for start in range(0, p.coefficients, CHUNK_VALUES):
         stop = min(start + CHUNK_VALUES, p.coefficients)
-        count = (stop - start) // p.degree
-        noisy = total.residues(start, stop).reshape(count, p.degree)
-        noisy -= factor.times(_public_polynomials(public, count, p.degree))
+        count = -(-(stop - start) // p.degree)
+        noisy = total.residues(start, stop)
+        products = factor.times(_public_polynomials(public, count, p.degree))
+        noisy -= products.reshape(-1)[: len(noisy)]
         # In [0, 2 E] plus a multiple of D, if all is well.
         noisy += error
         noisy &= mask
@@ -148,11 +171,11 @@ def open_sum(
             detail = "the recovered key leaves more noise than honest clients add"
             raise RoundAborted(Reason.NOISE_RANGE, detail)
         try:
-            p.values.separate(message, clients)
+            _separate(p, message, clients)
         except ValueError:
             detail = "a value of the sum is beyond what honest clients reach"
             raise RoundAborted(Reason.SUM_RANGE, detail) from None
-        total.replace(start, message.reshape(-1))
+        total.replace(start, message)
     factor.erase()
     return OpenedSum(total, parameters, clients)
 
@@ -160,7 +183,9 @@ def open_sum(
 class OpenedSum:
     """The sum, joined as it was encrypted, read like an array of int64."""
 
-    def __init__(self, joined: PackedSum, parameters: OneShotParameters, clients: int) -> None:
+    def __init__(
+        self, joined: PackedSum | SpooledSum, parameters: OneShotParameters, clients: int
+    ) -> None:
         self._joined = joined
         self._parameters = parameters
         self._clients = clients
@@ -174,10 +199,12 @@ class OpenedSum:
         if stop <= start:
             return np.zeros(0, dtype=np.int64)
         first, last = start // p.per_polynomial, -(-stop // p.per_polynomial)
-        joined = self._joined.residues(first * p.degree, last * p.degree)
-        values = p.values.separate(joined.reshape(last - first, p.degree), self._clients)
+        joined = self._joined.residues(
+            first * p.degree, min(last * p.degree, self._parameters.coefficients)
+        )
+        values = _separate(p, joined, self._clients)
         before = first * p.per_polynomial
-        return values.reshape(-1)[start - before : stop - before : step]
+        return values[start - before : stop - before : step]
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         return self[:].astype(np.int64 if dtype is None else dtype, copy=False)

@@ -3,8 +3,9 @@
 A ciphertext polynomial is c = a s + e + D m mod 2**K, of degree N; each coefficient of m holds
 several values (`Slots`, in which nothing wraps). The sum of up to n of them carries an error of at
 most E = `most_error`, but with probability 2**-40 over all coefficients. D >= 3 E: so the sum is
-exact, and a wrong key is noticed, which leaves errors that are uniform mod D; each of N or more
-coefficients then has one of at most E with a probability of little more than 2/3.
+exact, and a wrong key is noticed, which leaves errors that are uniform mod D; each of 128 or more
+coefficients then has one of at most E with a probability of little more than 2/3. Of the last
+polynomial only as many coefficients are sent as hold values: fewer samples of the same problem.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ LEAST_BITS = 40
 FAILURE_BITS = 40
 MAX_COMMITTEE = 256
 _MARGIN = 3
+_LEAST_COEFFICIENTS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,13 @@ class OneShotParameters:
 
     @property
     def coefficients(self) -> int:
-        return self.polynomials * self.degree
+        """That are sent: of the last polynomial those that hold values."""
+        whole = self.polynomials - 1
+        return whole * self.degree + self.width_of(self.length - whole * self.per_polynomial)
+
+    def width_of(self, values: int) -> int:
+        """Coefficients that hold so many values, at most a polynomial's, in whole runs of 128."""
+        return -(-values // (self.values.count * _LEAST_COEFFICIENTS)) * _LEAST_COEFFICIENTS
 
     @property
     def key_elements(self) -> int:

@@ -62,7 +62,8 @@ from fedprivacy.secagg.oneshot.messages import (
 from fedprivacy.secagg.oneshot.parameters import committee_of, parameters_of
 from fedprivacy.secagg.oneshot.shares import recover_key
 from fedprivacy.secagg.oneshot.survivors import choose_opening
-from fedprivacy.secagg.uploads import MaskedChunk, Uploads
+from fedprivacy.secagg.spooled_sum import MOST_IN_MEMORY, sum_of
+from fedprivacy.secagg.uploads import MaskedChunk, UploadsInto
 from fedprivacy.wire import decode, encode
 
 __all__ = ["OneShotServer"]
@@ -124,7 +125,13 @@ class OneShotServer:
 
         self._keys: dict[int, CommitteeEntry] = {}
         self._session = b""
-        self._uploads = Uploads(as_upload(plan, self._parameters), CiphertextDigest)
+        upload = as_upload(plan, self._parameters)
+        self._uploads = UploadsInto(
+            upload,
+            CiphertextDigest,
+            sum_of(upload.length, upload.modulus_bits),
+            room=MOST_IN_MEMORY,
+        )
         self._arrived: dict[int, bytes] = {}
         """Whose input is here whole, with its digest."""
         self._opened: dict[int, set[int]] = {}
