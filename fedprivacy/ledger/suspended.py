@@ -1,5 +1,5 @@
 # ruff: noqa: A002 - a round is called a round, as in every message and plan.
-"""Clients that left memory between two messages: one sealed state each, resumed once.
+"""Parties that left memory between two messages: one sealed state each, resumed once.
 
 The sealed bytes go wherever their framework keeps them, and come back as anybody's bytes. Their
 digest and their key stay here until they are resumed or another attempt is begun: then both are
@@ -8,25 +8,47 @@ gone, and no copy of the state opens any more, not even to whoever takes this st
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import Connection, Table, delete, insert, select, tuple_
 
 from fedprivacy.crypto import Identity, derive, seal, unseal
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
-from fedprivacy.ledger.tables import attempts, suspended
+from fedprivacy.ledger.tables import attempts, seats, suspended, suspended_members
 from fedprivacy.randomness import SEED_BYTES, Rng
 from fedprivacy.wire import Message, decode, digest, encode
 
-__all__ = ["SealedState", "keep", "seal_state", "sealed_digest", "supersede", "take"]
+__all__ = [
+    "CLIENTS",
+    "MEMBERS",
+    "SealedState",
+    "Sleepers",
+    "keep",
+    "seal_state",
+    "sealed_digest",
+    "supersede",
+    "take",
+]
 
 _VERSION = 1
 """Of what is inside as well: whoever changes the state of any client counts up."""
 
 
+class Sleepers(NamedTuple):
+    """Where a store has those who sleep in one role, and the attempts that were begun in it."""
+
+    asleep: Table
+    begun: Table
+
+
+CLIENTS = Sleepers(suspended, attempts)
+MEMBERS = Sleepers(suspended_members, seats)
+"""Of a committee: one identity may sleep as both."""
+
+
 class SealedState(Message, frozen=True, tag="sealed-state"):
-    """A client's state, under a key of its own."""
+    """A party's state, under a key of its own."""
 
     version: Annotated[int, Meta(ge=1, lt=1 << 31)]
     box: Annotated[bytes, Meta(max_length=1 << 31)]
@@ -54,6 +76,7 @@ def _associated(version: int, round_id: bytes, identity: Identity) -> bytes:
 
 def keep(
     connection: Connection,
+    role: Sleepers,
     run_id: bytes,
     round: int,
     attempt: int,
@@ -64,31 +87,34 @@ def keep(
 ) -> None:
     """Record who sleeps in an attempt that was begun here; else raises `ConfigurationError`."""
     where = {"run_id": run_id, "round": round, "attempt": attempt}
-    if connection.execute(select(attempts).filter_by(**where)).first() is None:
+    if connection.execute(select(role.begun).filter_by(**where)).first() is None:
         raise ConfigurationError(
             f"round {round}, attempt {attempt} was not begun in this store: suspend a client with "
             "the store that it took part with"
         )
     row = {**where, "digest": sealed_digest(sealed), "key": key, "directory": directory}
-    connection.execute(insert(suspended).values(row))
+    connection.execute(insert(role.asleep).values(row))
 
 
-def take(connection: Connection, sealed: bytes, identity: Identity) -> tuple[bytes, bytes]:
+def take(
+    connection: Connection, role: Sleepers, sealed: bytes, identity: Identity
+) -> tuple[bytes, bytes]:
     """The state in these bytes, and the directory that was kept with it: never again.
 
     Raises `PeerError` (`SEALED_STATE`) for all bytes but those that sleep here.
     """
     # Of untrusted bytes nothing is looked at but the digest.
-    is_this = suspended.c.digest == sealed_digest(sealed)
-    row = connection.execute(select(suspended).where(is_this)).first()
+    asleep, attempts = role
+    is_this = asleep.c.digest == sealed_digest(sealed)
+    row = connection.execute(select(asleep).where(is_this)).first()
     if row is None:
-        raise _refused("no client sleeps here in this state: it was resumed, or is not from here")
+        raise _refused("nobody sleeps here in this state: it was resumed, or is not from here")
     begun = (attempts.c.round, attempts.c.attempt)
     of_run = select(attempts).where(attempts.c.run_id == row.run_id)
     here = (row.round, row.attempt)
     if connection.execute(of_run.where(tuple_(*begun) > here).limit(1)).first() is not None:
         raise _refused("a later attempt was begun since")
-    connection.execute(delete(suspended).where(is_this))
+    connection.execute(delete(asleep).where(is_this))
     found = decode(SealedState, sealed, limit=len(sealed))
     if found.version != _VERSION:
         raise _refused(f"a state of version {found.version} where {_VERSION} is resumed")
@@ -100,9 +126,9 @@ def take(connection: Connection, sealed: bytes, identity: Identity) -> tuple[byt
     return state, row.directory
 
 
-def supersede(connection: Connection, run_id: bytes) -> None:
+def supersede(connection: Connection, role: Sleepers, run_id: bytes) -> None:
     """Whoever sleeps in this run has slept through the beginning of another attempt."""
-    connection.execute(delete(suspended).where(suspended.c.run_id == run_id))
+    connection.execute(delete(role.asleep).where(role.asleep.c.run_id == run_id))
 
 
 def _refused(detail: str) -> PeerError:

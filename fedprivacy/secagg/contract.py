@@ -266,6 +266,13 @@ class CommitteeParty(Protocol):
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
 
+    def suspend(self) -> bytes:
+        """What it needs to go on, secrets and all, for `resume_member`; it is then dead.
+
+        Raises `ConfigurationError`, and changes nothing, where it is not between two messages.
+        """
+        ...
+
     def fail(self) -> None:
         """End without (further) answers and erase what is secret."""
         ...
@@ -410,6 +417,19 @@ class CommitteeProtocol(SummingProtocol, Protocol):
         `floor` is the member's own least number of clients in a sum that it helps to open; `rand`
         are `member_rand_bytes` uniform bytes, used for nothing else.
         """
+        ...
+
+    def resume_member(
+        self,
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> CommitteeParty:
+        """A member that goes on where another was suspended, as `resume` does for a client."""
         ...
 
 
