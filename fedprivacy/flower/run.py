@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Literal
@@ -27,8 +28,10 @@ from fedprivacy.rounds.books import Books
 from fedprivacy.rounds.record import AttemptRecord, GuaranteeRecord
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.rounds.run_folder import RunFolder
-from fedprivacy.rounds.sampling import cohort_fault, drawn, smallest_cohort
-from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn, smallest_cohort
+from fedprivacy.secagg import COMMITTEES, Adversary, Cohort, Mark, Persist
+from fedprivacy.secagg.homomorphic import WorkerProcess
+from fedprivacy.secagg.homomorphic.native import warm
 from fedprivacy.transport import Outcome
 from fedprivacy.transport.attempts import attempt_record, untried
 from fedprivacy.vector import Aggregate
@@ -55,6 +58,8 @@ class PrivateRun:
     _parameters: Parameters | None = None
     _books: Books | None = None
     _files: RunFolder | None = None
+    _worker: WorkerProcess | None = None
+    """Loads what nodes send, where that is ciphertexts."""
     _rounds: list[RoundRecord] = field(default_factory=list)
     _clients: set[str] = field(default_factory=set)
     _cohort: int = 0
@@ -64,7 +69,7 @@ class PrivateRun:
     def start(cls, terms: Terms) -> PrivateRun:
         """A run without rounds; the folder, if any, is made now."""
         run_id = terms.rng.child("run").bytes(16)
-        members = Members(run_id, terms.directory, terms.phase_timeout)
+        members = Members(run_id, terms.plan, terms.directory, terms.phase_timeout)
         files = None if terms.folder is None else RunFolder.make(terms.folder)
         return cls(terms, run_id, members, terms.plan, _files=files)
 
@@ -124,7 +129,8 @@ class PrivateRun:
             self._end(f"plan.noise.rounds = {self.plan.noise.rounds} have taken place")
             return None
         clients = self.members.meet(grid, nodes, template.metadata.message_type)
-        step = _Round(self, grid, number, template, parameters, clients, timeout)
+        seats = self._seats(grid, template.metadata.message_type)
+        step = _Round(self, grid, number, template, parameters, clients, seats, timeout)
         record, aggregate = step.run()
         self._rounds.append(record)
         if self._files is not None:
@@ -138,6 +144,29 @@ class PrivateRun:
             self._files.finish(self._record())
         if self._books is not None:
             self._books.close()
+        if self._worker is not None:
+            self._worker.shutdown()
+
+    def _seats(self, grid: Grid, message_type: str) -> dict[str, int]:
+        """The nodes of the members of the committee whom the plan names; none where it names none.
+
+        Raises `ConfigurationError` where so many are nowhere that they open nothing.
+        """
+        rules = self.plan.aggregation.committee
+        if any(name not in self.members.nodes for name in rules.members):
+            self.members.meet(grid, list(grid.get_node_ids()), message_type)
+        at = self.members.nodes
+        seats = {name: at[name] for name in rules.members if name in at}
+        missing = [name for name in rules.members if name not in at]
+        if missing and len(seats) < rules.opens_with:
+            raise ConfigurationError(
+                f"plan.aggregation.committee: {', '.join(missing)} at no node, and {len(seats)} of "
+                f"{rules.count} members are there where {rules.opens_with} open a sum: start their "
+                f"SuperNodes with their own client.toml; {self.members.problem}"
+            )
+        for name in missing:
+            _LOG.warning("plan.aggregation.committee: %s lives at no node", name)
+        return seats
 
     # ------------------------------------------------------------------ the first round
 
@@ -149,6 +178,7 @@ class PrivateRun:
                 _LOG.info("%s", settled.why)
             self.plan = settled.plan
             self._open_books(self._parameters.length)
+            self._start_worker()
         # What was summed once is summed ever after: some strategies turn whole numbers into floats,
         # or float32 into float64.
         found = Parameters.of(arrays, self._parameters.names)
@@ -170,6 +200,18 @@ class PrivateRun:
             clock=lambda: int(time.time()),
             rng=self.terms.rng.child("ledger"),
         )
+
+    def _start_worker(self) -> None:
+        if self.terms.admission is None:
+            return
+        self._worker = WorkerProcess()
+        try:
+            self._worker.submit(warm, self.plan.aggregation.protocol).result()
+        except BrokenExecutor:
+            raise ConfigurationError(
+                "the worker process, in which ciphertexts are read, did not start: see what it "
+                "wrote to stderr"
+            ) from None
 
     # ------------------------------------------------------------------ what is told
 
@@ -210,6 +252,10 @@ class PrivateRun:
     @property
     def books(self) -> Books | None:
         return self._books
+
+    @property
+    def worker(self) -> WorkerProcess | None:
+        return self._worker
 
     @property
     def last(self) -> RoundRecord | None:
@@ -284,6 +330,8 @@ class _Round:
     parameters: Parameters
     clients: dict[int, str]
     """By node."""
+    seats: dict[str, int]
+    """Of members whom the plan names, with their nodes."""
     timeout: float
     attempts: list[AttemptRecord] = field(default_factory=list)
     clip: float = 0.0
@@ -309,15 +357,28 @@ class _Round:
         self.run_.note_cohort(asked)
         cohort = Cohort.of(asked, rng=rng.child(f"cohort/{self.number}"))
         try:
-            return self._tried(cohort)
+            return self._tried(cohort, self._committee(cohort))
         except BudgetExhausted as error:
             return self._ended("refused", refusal=str(error)), None
 
-    def _tried(self, cohort: Cohort) -> tuple[RoundRecord, Aggregate | None]:
+    def _committee(self, cohort: Cohort) -> Cohort | None:
+        """Those whom the plan names, or a sample of the cohort: one for all attempts at a round."""
+        rules = self.plan.aggregation
+        if rules.protocol not in COMMITTEES:
+            return None
+        rng = self.run_.terms.rng.child(f"committee/{self.number}")
+        members = rules.committee.members
+        if not members:
+            members = draw_committee(cohort.members, rules.committee.count, rng=rng)
+        return Cohort.of(members, rng=rng.child("salts"))
+
+    def _tried(
+        self, cohort: Cohort, committee: Cohort | None
+    ) -> tuple[RoundRecord, Aggregate | None]:
         """Attempts over one cohort; none after clients were asked for an answer: they give one."""
         out: set[str] = set()
         for attempt in range(1, self.plan.aggregation.attempts + 1):
-            outcome, record = self._attempt(attempt, cohort, out)
+            outcome, record = self._attempt(attempt, cohort, committee, out)
             self.attempts.append(record)
             aggregate = outcome.aggregate
             if aggregate is not None and aggregate.weight:
@@ -328,7 +389,7 @@ class _Round:
         return self._ended("aborted"), None
 
     def _attempt(
-        self, attempt: int, cohort: Cohort, out: set[str]
+        self, attempt: int, cohort: Cohort, committee: Cohort | None, out: set[str]
     ) -> tuple[Outcome, AttemptRecord]:
         books, reserved, rng = self.run_.books, None, self.run_.terms.rng
         if books is not None:
@@ -346,6 +407,7 @@ class _Round:
             directory=directory,
             ledger_head=head.head if head else bytes(DIGEST_BYTES),
             clip=self.run_.clip or None,
+            committee=committee,
             rng=rng.child(f"nonce/{self.number}/{attempt}"),
         )
         server = RoundServer(
@@ -355,17 +417,22 @@ class _Round:
             broadcast,
             rng=rng.child(f"graph/{self.number}/{attempt}"),
             ledger=head,
+            pool=self.run_.worker,
+            committee=committee,
+            admission=self.run_.terms.admission,
         )
+        nodes = {name: node for node, name in self.clients.items()} | self.seats
         drive = GridAttempt(
             self.grid,
             server,
-            {name: node for node, name in self.clients.items()},
+            nodes,
             self.template,
             broadcast,
             Timeouts(self.run_.terms.phase_timeout, self.timeout),
             lambda mark: self._journal(mark, reserved),
         )
-        outcome = drive.run([name for name in cohort.members if name not in out])
+        asked = [*cohort.members, *(committee.members if committee else ())]
+        outcome = drive.run([name for name in asked if name in nodes and name not in out])
         if books is not None and reserved is not None:
             books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
         self.run_.clip = server.next_clip

@@ -449,6 +449,10 @@ class SharedKeyProtocol(SummingProtocol, Protocol):
         """A fresh key for all clients."""
         ...
 
+    def check_key(self, key: GroupKey | None) -> None:
+        """Raise `ConfigurationError` for none or another's key, `MissingExtra` for no library."""
+        ...
+
     def server(
         self,
         plan: SumPlan,

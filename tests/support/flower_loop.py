@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedprivacy.flower import privacy_mod
-from fedprivacy.flower.node_files import NodeFiles
+from fedprivacy.flower.node_files import NodeFiles, names_of
 from fedprivacy.randomness import SystemRng
 from fedprivacy.rounds import Plan
 
@@ -245,7 +245,9 @@ class House:
         self.files = NodeFiles.make(folder / "nodes", nodes, self.plan, rng=rng or SystemRng())
         monkeypatch.setenv("FEDPRIVACY_CLIENT", self.files.pattern)
         self.trainer = Trainer(**trainer)
-        self.grid = LoopGrid(self.trainer.app, nodes, run_config=run_config)
+        self.grid = LoopGrid(
+            self.trainer.app, len(names_of(nodes, self.plan)), run_config=run_config
+        )
         self.nodes = list(self.grid.contexts)
 
     @property

@@ -22,7 +22,7 @@ from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotState
 from fedprivacy.transport.tls import frames as channel
 from fedprivacy.wire import Message, Transcript, decode, encode
 from oneshotdrive import OneShotDrive, OneShotSum
-from rounddrive import house_of
+from rounddrive import house_of, make_plan
 from sleepers import Sleeper, moments
 from sumdrive import MALICIOUS, SETTINGS, Drive, Sum
 
@@ -141,7 +141,8 @@ def in_flower():
     """What strategy and node say to each other inside Flower's messages."""
     frames = (bytes(40), b"a message of the round")
     said = (
-        Hello(bytes(range(16))),
+        Hello(bytes(range(16)), None, b""),
+        Hello(bytes(range(16)), make_plan(protocol="oneshot", committee="size = 4"), b"signed"),
         Present("c001", bytes(32), bytes(64)),
         Exchange(1, frames, b""),
         Exchange(0, frames[1:], b"an encoded broadcast"),

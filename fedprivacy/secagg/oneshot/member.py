@@ -30,6 +30,13 @@ from fedprivacy.secagg.oneshot.keys import (
     signed_key,
     signed_survivors,
 )
+from fedprivacy.secagg.oneshot.member_state import (
+    MEMBER_RAND_BYTES,
+    SLEEPING,
+    DealtState,
+    MemberPhase,
+    MemberState,
+)
 from fedprivacy.secagg.oneshot.messages import (
     CommitteeEntry,
     CommitteeKey,
@@ -40,13 +47,6 @@ from fedprivacy.secagg.oneshot.messages import (
     ShareOpened,
     UnopenedShares,
     server_limit,
-)
-from fedprivacy.secagg.oneshot.member_state import (
-    MEMBER_RAND_BYTES,
-    SLEEPING,
-    DealtState,
-    MemberPhase,
-    MemberState,
 )
 from fedprivacy.secagg.oneshot.parameters import committee_of, parameters_of
 from fedprivacy.secagg.oneshot.shares import HeldShare, add_shares, open_box
