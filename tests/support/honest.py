@@ -13,12 +13,13 @@ from fedprivacy.errors import BudgetExhausted
 from fedprivacy.flower.records import Answer, Broadcast, Exchange, Hello, Present
 from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore
 from fedprivacy.rounds import Envelope, Invitation, Refusal
-from fedprivacy.rounds.client_state import ClientState
+from fedprivacy.rounds.client_state import ClientState, SeatState
 from fedprivacy.rounds.messages import MemberEnvelope, MemberRefusal, Summons
 from fedprivacy.secagg.ceremony import Admission, GroupKey
 from fedprivacy.secagg.homomorphic.client import _State as HomomorphicState
 from fedprivacy.secagg.homomorphic.messages import CiphertextChunk, DecryptedSum, EncryptedSum
 from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotState
+from fedprivacy.secagg.oneshot.member_state import DealtState, MemberPhase, MemberState
 from fedprivacy.transport.tls import frames as channel
 from fedprivacy.wire import Message, Transcript, decode, encode
 from oneshotdrive import OneShotDrive, OneShotSum
@@ -109,6 +110,8 @@ def of_committees(invited):
         MemberEnvelope(bytes(range(32)), b"a message of the protocol"),
         MemberRefusal(bytes(32), 21),
         OneShotState(bytes(RAND_BYTES), ()),
+        MemberState(MemberPhase.HOLDING, bytes(32), (), (DealtState(2, "c002", 3, bytes(8)),), ()),
+        SeatState(invited.round_plan, invited.membership, b"the state of its protocol's member"),
     )
     return [encode(message) for message in said]
 
