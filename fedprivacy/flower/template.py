@@ -39,4 +39,5 @@ def _same(one: RecordDict, other: RecordDict) -> bool:
 
 
 def content_digests(content: RecordDict) -> tuple[tuple[str, bytes], ...]:
+    """Each record's name and hash, ascending by name."""
     return tuple((name, record_digest(content[name])) for name in sorted(content))
