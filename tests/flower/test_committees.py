@@ -413,3 +413,21 @@ def test_a_query_is_answered_over_a_committee(house):
         home.grid, home.plan, length=3, directory=home.directory, phase_timeout=0.05, timeout=0.05
     )
     assert np.allclose(found.sum, 1.0, atol=1e-4)
+
+
+@pytest.mark.nightly
+def test_a_committee_opens_the_sums_of_an_evaluation(house):
+    home = house(plan=ONE_SHOT)
+    strategy = PrivateStrategy(
+        FedAvg(min_train_nodes=4, min_evaluate_nodes=4, min_available_nodes=4),
+        plan=home.plan,
+        directory=home.directory,
+        evaluate="summed",
+        metrics={"loss": 2.0},
+        phase_timeout=0.05,
+    )
+    result = strategy.start(home.grid, model(), num_rounds=1, timeout=0.05)
+    assert result.evaluate_metrics_clientapp[1]["loss"] == pytest.approx(1.0, abs=1e-3)
+    assert sorted(home.trainer.evaluated) == [0, 1, 2, 3]
+    # A hello for each run, and in each one exchange of a client and four of a member.
+    assert [home.grid.sent[node] for node in home.nodes] == [4, 4, 4, 4, 10, 10, 10]
