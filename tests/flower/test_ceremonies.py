@@ -73,7 +73,11 @@ def test_between_two_messages_a_client_is_asleep_and_its_key_is_in_its_file_alon
 
 @pytest.mark.parametrize(
     ("at", "gone", "survivors"),
-    [(FIRST, 1, [0, 1, 2]), (DECRYPTING, 1, [0, 1, 2, 3]), (DECRYPTING, 3, [0, 1, 2, 3])],
+    [
+        (DECRYPTING, 3, [0, 1, 2, 3]),
+        pytest.param(DECRYPTING, 1, [0, 1, 2, 3], marks=pytest.mark.nightly),
+        pytest.param(FIRST, 1, [0, 1, 2], marks=pytest.mark.nightly),
+    ],
 )
 def test_one_that_decrypts_is_enough(house, at, gone, survivors):
     home = house(plan=BFV)
@@ -82,6 +86,7 @@ def test_one_that_decrypts_is_enough(house, at, gone, survivors):
     assert_mean_over(home, start(home), survivors)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("at", "gone"), [(FIRST, 2), (DECRYPTING, 4)])
 def test_too_few_are_no_sum(house, at, gone):
     home = house(plan=BFV.replace("min_clients", "attempts = 1\nmin_clients"))
@@ -182,7 +187,10 @@ def ended(*words):
     return left.value.code
 
 
-@pytest.mark.parametrize("plan", [BFV, CKKS], ids=["bfv", "ckks"])
+@pytest.mark.parametrize(
+    "plan",
+    [pytest.param(BFV, id="bfv"), pytest.param(CKKS, id="ckks", marks=pytest.mark.nightly)],
+)
 def test_keys_holds_a_ceremony_and_the_doctor_finds_it(nodes_folder, state, capsys, plan):
     (nodes_folder / "privacy.toml").write_text(plan)
     nodes = nodes_folder / "nodes"

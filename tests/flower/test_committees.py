@@ -69,7 +69,7 @@ def assert_mean_over(home, result, parts):
 # ------------------------------------------------------------------ who is lost
 
 
-@pytest.mark.parametrize("fault", [lost, garbage, *by_night(error, too_late, unreadable)])
+@pytest.mark.parametrize("fault", [lost, *by_night(garbage, error, too_late, unreadable)])
 def test_a_sum_is_over_the_clients_whose_upload_came(house, tmp_path, fault):
     home = house(plan=ONE_SHOT)
     home.grid.faults[home.nodes[2]][ALL_IN_ONE] = fault
@@ -80,8 +80,9 @@ def test_a_sum_is_over_the_clients_whose_upload_came(house, tmp_path, fault):
 @pytest.mark.parametrize(
     ("at", "fault"),
     [
-        *((at, lost) for at in AS_MEMBER),
+        (OPENED, lost),
         (OPENING, garbage),
+        *by_night(*((at, lost) for at in AS_MEMBER if at != OPENED)),
         *by_night(*((at, garbage) for at in AS_MEMBER if at != OPENING)),
     ],
 )
@@ -110,7 +111,7 @@ def test_without_enough_members_no_client_is_asked(house, tmp_path):
     assert all(home.grid.sent[node] == 1 for node in home.nodes[:4])  # the hello
 
 
-@pytest.mark.parametrize("at", [SUMMONED, OPENING])
+@pytest.mark.parametrize("at", [OPENING, *by_night(SUMMONED)])
 def test_until_members_are_asked_to_sign_there_is_a_second_attempt(house, tmp_path, at):
     home = house(plan=ONE_SHOT)
     lose_two_members(home, at)
@@ -119,7 +120,7 @@ def test_until_members_are_asked_to_sign_there_is_a_second_attempt(house, tmp_pa
     assert_mean_over(home, result, [0, 1, 2, 3])
 
 
-@pytest.mark.parametrize("at", [SIGNING, OPENED])
+@pytest.mark.parametrize("at", [OPENED, *by_night(SIGNING)])
 def test_once_they_are_asked_to_sign_there_is_none(house, tmp_path, at):
     home = house(plan=ONE_SHOT)
     lose_two_members(home, at)
@@ -138,6 +139,7 @@ def test_too_few_uploads_are_no_sum_and_the_next_attempt_is_over_the_same_cohort
     assert_mean_over(home, result, [0, 1, 2, 3])
 
 
+@pytest.mark.nightly
 def test_a_client_that_sits_on_the_committee_may_be_lost_as_either(house, tmp_path):
     home = house(plan=DRAWN, nodes=5)
     seen = {}
@@ -230,7 +232,7 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("lie", [next(iter(LIES)), *by_night(*list(LIES)[1:])])
 def test_a_member_refuses_the_lie_and_opens_nothing(house, tmp_path, lie):
     at, fault, reason = LIES[lie]
     home = house(plan=ONE_SHOT)
@@ -305,6 +307,7 @@ def test_whatever_is_said_once_more_is_refused(house, tmp_path):
     assert len(home.trainer.configs) == trained
 
 
+@pytest.mark.nightly
 def test_a_second_survivor_set_within_a_round_is_refused(house, tmp_path):
     home = house(plan=ONE_SHOT)
     second = []
@@ -396,6 +399,7 @@ def test_a_server_that_is_enrolled_is_told_so_before_the_run(house, tmp_path):
     assert not home.grid.pushes
 
 
+@pytest.mark.nightly
 def test_a_query_is_answered_over_a_committee(house):
     home = house(
         plan=ONE_SHOT.replace(

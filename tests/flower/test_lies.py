@@ -32,7 +32,6 @@ OTHERWISE = {
 }
 QUICK = {
     "a-second-set-after-an-answer",
-    "a-set-below-the-floor-that-clients-sealed",
     "a-survivor-set-for-each-client",
     "another-learning-rate-for-one-client",
     "another-model-than-the-plan-names",

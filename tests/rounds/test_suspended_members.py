@@ -105,7 +105,10 @@ def refused(consortium, sealed, name=ME):
     assert caught.value.reason is Reason.SEALED_STATE
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    ["consistency", *(pytest.param(m, marks=pytest.mark.nightly) for m in MOMENTS[:-1])],
+)
 def test_a_state_is_resumed_once(moment):
     with house() as consortium:
         sealed = asleep(consortium, moment)
