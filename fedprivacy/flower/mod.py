@@ -132,40 +132,50 @@ def _exchange(
     own: ClientFolder,
 ) -> Answer:
     rng, outbox = SystemRng(), Outbox()
-    if order.begins:
-        forget(context, Role.CLIENT)
-        policy, identity, store = own.policy, own.identity, own.store
-        client = RoundClient(policy, identity, store, rng=rng, group_key=own.group_key)
-    else:
-        client = resume(context, own, rng=rng)
-    for frame in order.frames:
-        if not client.has_left:
-            outbox.carry_out(client.receive(SERVER, frame))
-    plan = client.round_plan
-    if order.broadcast and plan is not None and not client.has_left:
+    # What a message leaves in the store is committed once; a reply leaves after that.
+    with own.store.together():
+        if order.begins:
+            forget(context, Role.CLIENT)
+            policy, identity, store = own.policy, own.identity, own.store
+            client = RoundClient(policy, identity, store, rng=rng, group_key=own.group_key)
+        else:
+            client = resume(context, own, rng=rng)
+        for frame in order.frames:
+            if not client.has_left:
+                outbox.carry_out(client.receive(SERVER, frame))
+        plan = client.round_plan
+        trains = bool(order.broadcast) and plan is not None and not client.has_left
+        if not trains:
+            _sleep(client, outbox, context)
+    if trains and plan is not None:
         try:
             broadcast = read_broadcast(order.broadcast, plan, message, context)
             update = trained_update(plan, broadcast, message, lambda m: call_next(m, context))
         except (PeerError, TrainingFailed) as error:
             _LOG.error("%s", error)
             return _refusal(_reason(error), plan.round_id)
-        outbox.carry_out(client.contribute(update))
-    if not client.has_left and not outbox.is_done:
-        suspend(context, client)
+        outbox.carry_out(client.contribute(update))  # long: no commit waits for it
+        _sleep(client, outbox, context)
     return Answer(tuple(outbox.frames))
+
+
+def _sleep(party: RoundClient | RoundMember, outbox: Outbox, context: Context) -> None:
+    """Keep the party for the next message, if there is one for it."""
+    if not party.has_left and not outbox.is_done:
+        suspend(context, party)
 
 
 def _sit(order: Exchange, context: Context, own: ClientFolder) -> Answer:
     """As a member of the committee, which opens sums and trains nothing."""
     rng, outbox = SystemRng(), Outbox()
-    if order.begins:
-        forget(context, Role.MEMBER)
-        member = RoundMember(own.policy, own.identity, own.store, rng=rng)
-    else:
-        member = resume_member(context, own, rng=rng)
-    for frame in order.frames:
-        if not member.has_left:
-            outbox.carry_out(member.receive(SERVER, frame))
-    if not member.has_left and not outbox.is_done:
-        suspend(context, member)
+    with own.store.together():
+        if order.begins:
+            forget(context, Role.MEMBER)
+            member = RoundMember(own.policy, own.identity, own.store, rng=rng)
+        else:
+            member = resume_member(context, own, rng=rng)
+        for frame in order.frames:
+            if not member.has_left:
+                outbox.carry_out(member.receive(SERVER, frame))
+        _sleep(member, outbox, context)
     return Answer(tuple(outbox.frames))

@@ -8,10 +8,23 @@ gone, and no copy of the state opens any more, not even to whoever takes this st
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from msgspec import Meta
-from sqlalchemy import Connection, Table, delete, insert, select, tuple_
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Insert,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    tuple_,
+)
 
 from fedprivacy.crypto import Identity, derive, seal, unseal
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
@@ -35,15 +48,40 @@ _VERSION = 1
 """Of what is inside as well: whoever changes the state of any client counts up."""
 
 
-class Sleepers(NamedTuple):
-    """Where a store has those who sleep in one role, and the attempts that were begun in it."""
+@dataclass(frozen=True, slots=True)
+class Sleepers:
+    """What a store asks about those who sleep in one role; rows have what `suspended` has.
 
-    asleep: Table
+    Made once, as each message needs them: what makes a statement takes longer than the statement.
+    """
+
     begun: Table
+    """The attempts that were begun in this role."""
+    attempt: Select[Any]
+    later: Select[Any]
+    sleeper: Select[Any]
+    wake: Delete
+    sleep: Insert
+    of_run: Delete
+
+    @classmethod
+    def of(cls, asleep: Table, begun: Table) -> Sleepers:
+        run, here = begun.c.run_id == bindparam("run_id"), tuple_(begun.c.round, begun.c.attempt)
+        this = asleep.c.digest == bindparam("of")
+        at = tuple_(bindparam("round", type_=Integer), bindparam("attempt", type_=Integer))
+        return cls(
+            begun,
+            select(begun.c.round_id).where(run).where(here == at),
+            select(begun.c.round).where(run).where(here > at).limit(1),
+            select(asleep).where(this),
+            delete(asleep).where(this),
+            insert(asleep),
+            delete(asleep).where(asleep.c.run_id == bindparam("run_id")),
+        )
 
 
-CLIENTS = Sleepers(suspended, attempts)
-MEMBERS = Sleepers(suspended_members, seats)
+CLIENTS = Sleepers.of(suspended, attempts)
+MEMBERS = Sleepers.of(suspended_members, seats)
 """Of a committee: one identity may sleep as both."""
 
 
@@ -87,13 +125,13 @@ def keep(
 ) -> None:
     """Record who sleeps in an attempt that was begun here; else raises `ConfigurationError`."""
     where = {"run_id": run_id, "round": round, "attempt": attempt}
-    if connection.execute(select(role.begun).filter_by(**where)).first() is None:
+    if connection.execute(role.attempt, where).first() is None:
         raise ConfigurationError(
             f"round {round}, attempt {attempt} was not begun in this store: suspend a client with "
             "the store that it took part with"
         )
     row = {**where, "digest": sealed_digest(sealed), "key": key, "directory": directory}
-    connection.execute(insert(role.asleep).values(row))
+    connection.execute(role.sleep, row)
 
 
 def take(
@@ -104,21 +142,18 @@ def take(
     Raises `PeerError` (`SEALED_STATE`) for all bytes but those that sleep here.
     """
     # Of untrusted bytes nothing is looked at but the digest.
-    asleep, attempts = role
-    is_this = asleep.c.digest == sealed_digest(sealed)
-    row = connection.execute(select(asleep).where(is_this)).first()
+    this = {"of": sealed_digest(sealed)}
+    row = connection.execute(role.sleeper, this).first()
     if row is None:
         raise _refused("nobody sleeps here in this state: it was resumed, or is not from here")
-    begun = (attempts.c.round, attempts.c.attempt)
-    of_run = select(attempts).where(attempts.c.run_id == row.run_id)
-    here = (row.round, row.attempt)
-    if connection.execute(of_run.where(tuple_(*begun) > here).limit(1)).first() is not None:
+    begun = {"run_id": row.run_id, "round": row.round, "attempt": row.attempt}
+    if connection.execute(role.later, begun).first() is not None:
         raise _refused("a later attempt was begun since")
-    connection.execute(delete(asleep).where(is_this))
+    connection.execute(role.wake, this)
     found = decode(SealedState, sealed, limit=len(sealed))
     if found.version != _VERSION:
         raise _refused(f"a state of version {found.version} where {_VERSION} is resumed")
-    round_id = connection.execute(of_run.where(tuple_(*begun) == here)).one().round_id
+    round_id = connection.execute(role.attempt, begun).one().round_id
     try:
         state = unseal(row.key, found.box, associated=_associated(_VERSION, round_id, identity))
     except PeerError:
@@ -128,7 +163,7 @@ def take(
 
 def supersede(connection: Connection, role: Sleepers, run_id: bytes) -> None:
     """Whoever sleeps in this run has slept through the beginning of another attempt."""
-    connection.execute(delete(role.asleep).where(role.asleep.c.run_id == run_id))
+    connection.execute(role.of_run, {"run_id": run_id})
 
 
 def _refused(detail: str) -> PeerError:

@@ -195,17 +195,18 @@ class RoundMember:
         directory = check_directory(plan, summons.directory, self._identity, self._store)
         check_server_apart(plan, directory, head)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
-        self._store.begin(
-            plan.run_id,
-            plan.round,
-            plan.attempt,
-            plan.round_id,
-            plan.broadcast,
-            terms=plan.terms,
-            role=Role.MEMBER,
-        )
-        if head is not None:
-            self._store.keep_head(head, operator=head.operator)
+        with self._store.together():
+            self._store.begin(
+                plan.run_id,
+                plan.round,
+                plan.attempt,
+                plan.round_id,
+                plan.broadcast,
+                terms=plan.terms,
+                role=Role.MEMBER,
+            )
+            if head is not None:
+                self._store.keep_head(head, operator=head.operator)
         self._party = protocol.member(
             agreed,
             summons.membership,
