@@ -67,7 +67,7 @@ def _protects(plan: Plan) -> Iterator[str]:
     from fedprivacy.flower.client_folder import VARIABLE
     from fedprivacy.rounds.guarantee import defends_against
     from fedprivacy.rounds.rules import Trust
-    from fedprivacy.secagg import Adversary, Plain
+    from fedprivacy.secagg import SHARED_KEYS, Adversary, Plain
 
     rules = plan.aggregation
     yield ""
@@ -93,10 +93,14 @@ def _protects(plan: Plan) -> Iterator[str]:
         wanted.append('directory="/tmp/nodes/directory.json"')
     if plan.noise.trust is not Trust.NONE:
         wanted.append('ledger="budget.db"')
+    if rules.protocol in SHARED_KEYS:
+        wanted.append('ceremony="/tmp/nodes/ceremony.server.key"')
     if wanted:
         yield f"  pass PrivateStrategy {' and '.join(wanted)} as well: this plan asks for it"
     yield '  add "fedprivacy[flower]" to the dependencies in pyproject.toml'
     yield "  fedprivacy flower keys --nodes 10 --plan privacy.toml /tmp/nodes"
+    if members := rules.committee.members:
+        yield f"  beside the clients' nodes, one for each of the committee: {', '.join(members)}"
     yield f'  {VARIABLE}="/tmp/nodes/nodes/{{partition-id}}" flwr run .'
 
 
@@ -106,7 +110,7 @@ def keys(
     *,
     nodes: Annotated[
         int,
-        typer.Option("--nodes", min=2, max=10_000, metavar="N", help="How many nodes there are."),
+        typer.Option("--nodes", min=2, max=10_000, metavar="N", help="How many nodes train."),
     ],
     plan: Annotated[
         Path,
@@ -115,16 +119,27 @@ def keys(
 ) -> None:
     """Make keys, a signed directory and a client folder for each node of a simulation.
 
-    Each node's policy asks for what the plan offers. All keys are then on one machine, which is for
+    Each node's policy asks for what the plan offers. Members of a committee whom the plan names
+    have nodes after those that train, unless it names one of these (node-0), which then only opens
+    sums. For bfv and ckks a key ceremony is held. All keys are then on one machine, which is for
     trying out only: in a federation each client makes its own, with `fedprivacy keys new`.
     """
     from fedprivacy.flower.client_folder import VARIABLE
-    from fedprivacy.flower.node_files import NodeFiles
+    from fedprivacy.flower.node_files import NodeFiles, names_of
     from fedprivacy.randomness import SystemRng
     from fedprivacy.rounds import Plan
+    from fedprivacy.secagg import SHARED_KEYS
 
-    made = NodeFiles.make(folder, nodes, Plan.from_toml(plan), rng=SystemRng())
+    agreed = Plan.from_toml(plan)
+    made = NodeFiles.make(folder, nodes, agreed, rng=SystemRng())
     typer.echo(f"directory, for PrivateStrategy: {made.directory}")
+    if agreed.aggregation.protocol in SHARED_KEYS:
+        typer.echo(f"ceremony, for PrivateStrategy:  {made.ceremony}")
+    names = names_of(nodes, agreed)
+    for name in agreed.aggregation.committee.members:
+        typer.echo(f"{name}, of the committee: {made.node(names.index(name))}")
+    if len(names) > nodes:
+        typer.echo(f"run the simulation with {len(names)} nodes")
     typer.echo(f'before the simulation: export {VARIABLE}="{made.pattern}"')
 
 

@@ -28,6 +28,7 @@ from fedprivacy.flower.terms import Terms
 from fedprivacy.randomness import Rng, SystemRng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.rules import Trust
+from fedprivacy.secagg import Admission
 from fedprivacy.vector import Aggregate, Weights
 
 __all__ = [
@@ -53,9 +54,10 @@ class QueryOptions(TypedDict, total=False):
     directory: Directory | str | Path | None
     ledger: str | Path | None
     operator_key: str | Path | None
-    """These three as in `PrivateStrategy`."""
+    ceremony: Admission | str | Path | None
+    """These four as in `PrivateStrategy`."""
     nodes: Iterable[int] | None
-    """Whom to ask; by default all that are connected."""
+    """Whom to ask; by default all that are connected, but for a committee whom the plan names."""
     min_nodes: int
     """How many to wait for, `phase_timeout` at most; by default the plan's `min_clients`."""
     timeout: float
@@ -220,6 +222,7 @@ class _Query:
                 runs_any_app=not options.get("trusted_apps", False),
                 weighted_by="num-examples",
                 rng=options.get("rng") or SystemRng(),
+                ceremony=options.get("ceremony"),
             )
         )
 
@@ -233,7 +236,7 @@ class _Query:
         content["config"] = config
         name = self.options.get("query", "")
         kind = f"query.{name}" if name else "query"
-        messages = [Message(content, node, kind) for node in self._nodes(grid)]
+        messages = [Message(content, node, kind) for node in self._nodes(grid, kind)]
         if not messages:
             raise ConfigurationError("no node is connected: start the nodes, or wait longer")
         aggregate = self.run.sum(grid, messages, timeout=self.options.get("timeout", 3600.0))
@@ -245,15 +248,17 @@ class _Query:
         reason = last.attempts[-1].reason if last is not None and last.attempts else ""
         raise RoundAborted(_reason(reason), "the query has no sum: the log says who was lost")
 
-    def _nodes(self, grid: Grid) -> list[int]:
+    def _nodes(self, grid: Grid, kind: str) -> list[int]:
         named = self.options.get("nodes")
         if named is not None:
             return list(named)
         wanted = self.options.get("min_nodes", self.plan.aggregation.min_clients)
         deadline = time.monotonic() + self._phase_timeout
-        while len(nodes := list(grid.get_node_ids())) < wanted and time.monotonic() < deadline:
+        while True:
+            nodes = self.run.members.apart(grid, list(grid.get_node_ids()), kind)
+            if len(nodes) >= wanted or time.monotonic() >= deadline:
+                return nodes
             time.sleep(_PAUSE)
-        return nodes
 
 
 def _reason(name: str) -> Reason:

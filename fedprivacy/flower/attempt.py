@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -14,13 +14,16 @@ from fedprivacy.errors import PeerError
 from fedprivacy.flower.polling import replies
 from fedprivacy.flower.records import Answer, Exchange, pack, unpack
 from fedprivacy.rounds import RoundServer
-from fedprivacy.secagg import Aborted, Done, Effect, Persist, Send
-from fedprivacy.transport import Outcome, PhaseMeter
+from fedprivacy.secagg import COMMITTEES, Aborted, Done, Effect, Persist, Send, SendToMember
+from fedprivacy.transport import Outcome, PhaseMeter, Role
 
 __all__ = ["GridAttempt", "Timeouts"]
 
 _INPUT = "input"
 """The phase in which clients send what they trained."""
+
+_Party = tuple[Role, str]
+"""One identity may be a client and a member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +38,37 @@ class Timeouts:
 class GridAttempt:
     """Drives one attempt to its end; each phase is one message to each node, and its reply.
 
+    What is for a party waits until a phase in which it has to answer. So where a committee opens
+    the sum a client has one message, with all that it needs to train and to send its input, and a
+    member one in each of the other phases.
+
     `template` is an ordinary message of the round: what clients train on, and where it is sent.
     A node that does not answer, or answers with an error, is lost; one that sends what no honest
-    client does is out, and nobody else.
+    party does is out, and nobody else.
     """
 
     grid: Grid
     server: RoundServer
     nodes: Mapping[str, int]
-    """By client."""
+    """By client and member."""
     template: Message
     broadcast: bytes
     timeouts: Timeouts
     journal: Callable[[Persist], None]
     _outcome: Outcome = field(default_factory=lambda: Outcome([]))
     _over: bool = False
-    _invited: bool = False
+    _begun: set[_Party] = field(default_factory=set)
+    _mail: dict[_Party, list[bytes]] = field(default_factory=lambda: defaultdict(list))
 
     def run(self, members: Iterable[str]) -> Outcome:
         """The attempt's outcome; `members` are those to invite."""
-        outbox, meter = self._carry_out(self.server.invite(members)), PhaseMeter(self.server.phase)
+        self._carry_out(self.server.invite(members))
+        meter = PhaseMeter(self.server.phase)
         while not self._over:
-            self._exchange(outbox, meter)
+            self._exchange(meter)
             meter.lost = tuple(sorted(self.server.waiting_for))
             started = perf_counter()
-            outbox = self._carry_out(self.server.advance())
+            self._carry_out(self.server.advance())
             meter.seconds += perf_counter() - started
             self._outcome.phases.append(meter)
             meter = PhaseMeter(self.server.phase)
@@ -70,35 +79,48 @@ class GridAttempt:
         outcome.aggregate = server.aggregate
         return outcome
 
-    def _exchange(self, outbox: Mapping[str, list[bytes]], meter: PhaseMeter) -> None:
-        """One message to each client that has mail, and whatever comes back in time."""
-        trains = self.server.phase == _INPUT
-        messages = [self._message(name, frames, trains=trains) for name, frames in outbox.items()]
-        meter.down.update({name: sum(map(len, frames)) for name, frames in outbox.items()})
-        self._invited = True
-        clients = {self.nodes[name]: name for name in outbox}
+    @property
+    def _role(self) -> Role:
+        """Who answers in the present phase."""
+        if self.server.phase == _INPUT or self.server.plan.aggregation.protocol not in COMMITTEES:
+            return Role.CLIENT
+        return Role.MEMBER
+
+    def _exchange(self, meter: PhaseMeter) -> None:
+        """One message to each party that has mail and has to answer; what comes back in time."""
+        role, trains = self._role, self.server.phase == _INPUT
+        parties = {self.nodes[party[1]]: party for party in self._mail if party[0] is role}
+        messages = []
+        for party in parties.values():
+            frames = self._mail.pop(party)
+            _traffic(meter, role)[0][party[1]] += sum(map(len, frames))
+            messages.append(self._message(party, frames, trains=trains))
+        if not messages:
+            return
         timeout = self.timeouts.training if trains else self.timeouts.phase
         for node, reply in replies(self.grid, messages, timeout=timeout):
             started = perf_counter()
-            self._take(clients[node], reply, meter)
+            self._take(parties[node], reply, meter)
             meter.seconds += perf_counter() - started
             if self._over:
                 return
 
-    def _message(self, name: str, frames: list[bytes], *, trains: bool) -> Message:
-        begins = 0 if self._invited else 1
+    def _message(self, party: _Party, frames: list[bytes], *, trains: bool) -> Message:
+        begins = 0 if party in self._begun else 1
+        self._begun.add(party)
         order = Exchange(begins, tuple(frames), self.broadcast if trains else b"")
         beside: RecordDict | None = self.template.content if trains else None
         about = self.template.metadata
         return Message(
             pack(order, beside),
-            dst_node_id=self.nodes[name],
+            dst_node_id=self.nodes[party[1]],
             message_type=about.message_type,
             group_id=about.group_id,
             ttl=about.ttl,
         )
 
-    def _take(self, name: str, reply: Message, meter: PhaseMeter) -> None:
+    def _take(self, party: _Party, reply: Message, meter: PhaseMeter) -> None:
+        role, name = party
         if not reply.has_content():
             return  # lost: it is waited for until the phase closes
         try:
@@ -107,7 +129,7 @@ class GridAttempt:
             self.server.exclude(name)
             self._outcome.excluded.setdefault(name, error.blame(name))
             return
-        meter.up[name] += sum(map(len, frames))
+        _traffic(meter, role)[1][name] += sum(map(len, frames))
         for frame in frames:
             try:
                 self._carry_out(self.server.receive(name, frame))
@@ -115,13 +137,13 @@ class GridAttempt:
                 for culprit in error.culprits:
                     self._outcome.excluded.setdefault(culprit, error)
 
-    def _carry_out(self, effects: Iterable[Effect]) -> dict[str, list[bytes]]:
-        """What is to be sent, by client."""
-        outbox: dict[str, list[bytes]] = defaultdict(list)
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
+                case SendToMember(recipient, message):
+                    self._mail[Role.MEMBER, recipient].append(message)
                 case Send(recipient, message):
-                    outbox[recipient].append(message)
+                    self._mail[Role.CLIENT, recipient].append(message)
                 case Persist():
                     self.journal(effect)
                 case Done(survivors=survivors):
@@ -130,4 +152,10 @@ class GridAttempt:
                 case Aborted(error):
                     self._over = True
                     self._outcome.error = error
-        return dict(outbox)
+
+
+def _traffic(meter: PhaseMeter, role: Role) -> tuple[Counter[str], Counter[str]]:
+    """What went down, and what came up, to and from parties in this role."""
+    if role is Role.MEMBER:
+        return meter.committee_down, meter.committee_up
+    return meter.down, meter.up

@@ -13,6 +13,7 @@ from fedprivacy.crypto import Identity
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.ledger import ClientStore
 from fedprivacy.rounds import ClientPolicy
+from fedprivacy.secagg import GroupKey
 
 __all__ = ["FILE", "NODE_KEY", "VARIABLE", "ClientFolder", "own_folder"]
 
@@ -87,6 +88,12 @@ class ClientFolder:
         key = folder / policy.identity
         identity = Identity.load(key, key.stem)
         return cls(file, policy, identity, ClientStore(folder / policy.store))
+
+    @property
+    def group_key(self) -> GroupKey | None:
+        """The clients' part of a key ceremony, where the policy names its file."""
+        named = self.policy.ceremony
+        return GroupKey.load(self.path.parent / named) if named else None
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Which client lives at which node: asked once a run."""
+"""Who lives at which node, clients and members of a committee: asked once a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from fedprivacy.crypto import Directory, verify
 from fedprivacy.errors import PeerError, Reason
 from fedprivacy.flower.polling import replies
 from fedprivacy.flower.records import HELLO_LABEL, Answer, Hello, Present, is_ours, pack, unpack
-from fedprivacy.rounds import Refusal
+from fedprivacy.rounds import Plan, Refusal
 from fedprivacy.rounds.messages import reason_of
-from fedprivacy.wire import decode
+from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary
+from fedprivacy.wire import decode, encode
 
 __all__ = ["Members"]
 
@@ -27,14 +28,37 @@ _REFUSAL_LIMIT = 1 << 10
 
 @dataclass(slots=True)
 class Members:
-    """The clients of one run, by node."""
+    """Who takes part in one run, by node."""
 
     run_id: bytes
+    plan: Plan
     directory: Directory | None
     timeout: float
     problem: str = "no node answered"
     """What was wrong at one of them, last."""
     _present: dict[int, Present] = field(default_factory=dict)
+    _looked_at: set[int] = field(default_factory=set)
+
+    @property
+    def nodes(self) -> dict[str, int]:
+        """Everyone who was met, by name."""
+        return {present.client_id: node for node, present in self._present.items()}
+
+    def apart(self, grid: Grid, nodes: Sequence[int], message_type: str) -> list[int]:
+        """These nodes without those of members of the committee whom the plan names.
+
+        Such a node opens sums; it is not drawn to train. Each node is asked once for it.
+        """
+        named = self.plan.aggregation.committee.members
+        if not named:
+            return list(nodes)
+        new = [n for n in nodes if n not in self._looked_at and n not in self._present]
+        self._looked_at |= set(new)
+        for node, problem in self._ask(grid, new, message_type).items():
+            self._note(node, problem)
+        at = self.nodes
+        members = {at[name] for name in named if name in at}
+        return [node for node in nodes if node not in members]
 
     def meet(self, grid: Grid, nodes: Sequence[int], message_type: str) -> dict[int, str]:
         """Client ids by node, of those nodes that take part; the others are named in the log."""
@@ -47,9 +71,12 @@ class Members:
                 problems[node] = "was given another run configuration than most: start it anew"
                 del known[node]
         for node, problem in problems.items():
-            _LOG.warning("node %d %s", node, problem)
-            self.problem = f"node {node} {problem}"
+            self._note(node, problem)
         return {node: present.client_id for node, present in known.items()}
+
+    def _note(self, node: int, problem: str) -> None:
+        _LOG.warning("node %d %s", node, problem)
+        self.problem = f"node {node} {problem}"
 
     def run_config(self, node: int) -> bytes:
         """The hash of the configuration that a node was given."""
@@ -60,7 +87,7 @@ class Members:
         if not nodes:
             return {}
         problems = dict.fromkeys(nodes, f"did not answer within {self.timeout:g} s")
-        hello = Hello(self.run_id)
+        hello = self._hello()
         asked = [Message(pack(hello), dst_node_id=n, message_type=message_type) for n in nodes]
         for node, reply in replies(grid, asked, timeout=self.timeout):
             try:
@@ -70,8 +97,15 @@ class Members:
                 problems[node] = error.detail
         return problems
 
+    def _hello(self) -> Hello:
+        rules, directory = self.plan.aggregation, self.directory
+        if rules.protocol not in COMMITTEES and rules.protocol not in SHARED_KEYS:
+            return Hello(self.run_id, None, b"")
+        told = rules.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is not None
+        return Hello(self.run_id, self.plan, encode(directory) if told and directory else b"")
+
     def _take(self, node: int, reply: Message) -> None:
-        present = _introduction(reply)
+        present = _introduction(reply, self.plan.aggregation.protocol)
         name = present.client_id
         if self.directory is not None:
             key = self.directory.key_of(name)
@@ -89,7 +123,7 @@ class Members:
         self._present[node] = present
 
 
-def _introduction(reply: Message) -> Present:
+def _introduction(reply: Message, protocol: str) -> Present:
     if reply.has_error() and reply.error.code == ErrorCode.INVALID_FAB:
         detail = "takes trusted apps alone, and this app is signed by nobody whom it trusts"
         raise PeerError(Reason.NOT_ENROLLED, detail)
@@ -105,4 +139,9 @@ def _introduction(reply: Message) -> Present:
     refusal = decode(Refusal, answer.frames[0] if answer.frames else b"", limit=_REFUSAL_LIMIT)
     code = reason_of(refusal)
     said = code.name.lower().replace("_", "-")
-    raise PeerError(code, f"declines ({said}): see its log, run `fedprivacy flower doctor` there")
+    needs = ""
+    if code is Reason.FAILED and protocol in SHARED_KEYS:
+        needs = f"; {protocol} needs the extra he and the ceremony's key there"
+    raise PeerError(
+        code, f"declines ({said}{needs}): see its log, run `fedprivacy flower doctor` there"
+    )

@@ -32,11 +32,14 @@ from fedprivacy.flower.records import (
     run_config_digest,
     unpack,
 )
-from fedprivacy.flower.state import forget, resume, suspend
+from fedprivacy.flower.state import forget, resume, resume_member, suspend
 from fedprivacy.flower.training import TrainingFailed, read_broadcast, trained_update
+from fedprivacy.ledger import Role
 from fedprivacy.randomness import SystemRng
-from fedprivacy.rounds import Refusal, RoundClient
-from fedprivacy.secagg import SERVER
+from fedprivacy.rounds import Refusal, RoundClient, RoundMember
+from fedprivacy.rounds.admission import check_willing
+from fedprivacy.rounds.messages import MemberRefusal, is_of_committee
+from fedprivacy.secagg import SERVER, SHARED_KEYS
 from fedprivacy.wire import DIGEST_BYTES, encode
 
 __all__ = ["privacy_mod"]
@@ -79,22 +82,29 @@ def _in_the_clear(message: Message, context: Context, call_next: ClientAppCallab
 
 def _answered(message: Message, context: Context, call_next: ClientAppCallable) -> Present | Answer:
     """The reply's body; whatever goes wrong is told with a registered code, and logged here."""
+    role = Role.CLIENT
     try:
         order: Hello | Exchange = unpack(message.content, Hello | Exchange)
         with _own(context) as own:
             if isinstance(order, Hello):
                 return _introduce(order, context, own)
+            if order.frames and is_of_committee(order.frames[0]):
+                role = Role.MEMBER
+                return _sit(order, context, own)
             return _exchange(order, message, context, call_next, own)
     except FedPrivacyError as error:
         _LOG.error("%s", error)
-        return _refusal(_reason(error))
+        return _refusal(_reason(error), role=role)
     except Exception as error:  # noqa: BLE001 - Flower sends the text of what is raised here
         _LOG.error("a bug of fedprivacy on this node", exc_info=error)
-        return _refusal(Reason.FAILED)
+        return _refusal(Reason.FAILED, role=role)
 
 
-def _refusal(reason: Reason, round_id: bytes = bytes(DIGEST_BYTES)) -> Answer:
-    return Answer((encode(Refusal(round_id, reason.value)),))
+def _refusal(
+    reason: Reason, round_id: bytes = bytes(DIGEST_BYTES), *, role: Role = Role.CLIENT
+) -> Answer:
+    kind = Refusal if role is Role.CLIENT else MemberRefusal
+    return Answer((encode(kind(round_id, reason.value)),))
 
 
 def _reason(error: FedPrivacyError) -> Reason:
@@ -104,6 +114,10 @@ def _reason(error: FedPrivacyError) -> Reason:
 
 
 def _introduce(hello: Hello, context: Context, own: ClientFolder) -> Present:
+    if hello.plan is not None:
+        check_willing(hello.plan, hello.directory, own.policy, own.identity, own.store)
+        if (shared := SHARED_KEYS.get(hello.plan.aggregation.protocol)) is not None:
+            shared.check_key(own.group_key)
     name, config = own.identity.client_id, run_config_digest(context.run_config)
     node = context.node_id.to_bytes(8, "big")
     signature = own.identity.key.sign(HELLO_LABEL, hello.run, node, name.encode(), config)
@@ -121,12 +135,14 @@ def _exchange(
     # What a message leaves in the store is committed once; a reply leaves after that.
     with own.store.together():
         if order.begins:
-            forget(context)
-            client = RoundClient(own.policy, own.identity, own.store, rng=rng)
+            forget(context, Role.CLIENT)
+            policy, identity, store = own.policy, own.identity, own.store
+            client = RoundClient(policy, identity, store, rng=rng, group_key=own.group_key)
         else:
             client = resume(context, own, rng=rng)
         for frame in order.frames:
-            outbox.carry_out(client.receive(SERVER, frame))
+            if not client.has_left:
+                outbox.carry_out(client.receive(SERVER, frame))
         plan = client.round_plan
         trains = bool(order.broadcast) and plan is not None and not client.has_left
         if not trains:
@@ -143,7 +159,23 @@ def _exchange(
     return Answer(tuple(outbox.frames))
 
 
-def _sleep(client: RoundClient, outbox: Outbox, context: Context) -> None:
-    """Keep the client for the next message, if there is one for it."""
-    if not client.has_left and not outbox.is_done:
-        suspend(context, client)
+def _sleep(party: RoundClient | RoundMember, outbox: Outbox, context: Context) -> None:
+    """Keep the party for the next message, if there is one for it."""
+    if not party.has_left and not outbox.is_done:
+        suspend(context, party)
+
+
+def _sit(order: Exchange, context: Context, own: ClientFolder) -> Answer:
+    """As a member of the committee, which opens sums and trains nothing."""
+    rng, outbox = SystemRng(), Outbox()
+    with own.store.together():
+        if order.begins:
+            forget(context, Role.MEMBER)
+            member = RoundMember(own.policy, own.identity, own.store, rng=rng)
+        else:
+            member = resume_member(context, own, rng=rng)
+        for frame in order.frames:
+            if not member.has_left:
+                outbox.carry_out(member.receive(SERVER, frame))
+        _sleep(member, outbox, context)
+    return Answer(tuple(outbox.frames))

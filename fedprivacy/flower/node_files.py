@@ -14,11 +14,20 @@ from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import Rng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.rules import AUTO, Trust
-from fedprivacy.secagg import Adversary, SecAgg, SecAggPlus
+from fedprivacy.secagg import (
+    COMMITTEES,
+    SHARED_KEYS,
+    Adversary,
+    GroupKey,
+    SecAgg,
+    SecAggPlus,
+    SharedKeyProtocol,
+)
 
-__all__ = ["NodeFiles", "all_nodes", "examine", "policy_text"]
+__all__ = ["NodeFiles", "all_nodes", "examine", "names_of", "policy_text"]
 
 _STORE = "client.db"
+_CEREMONY = "ceremony.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,11 @@ class NodeFiles:
         return self.folder / "directory.json"
 
     @property
+    def ceremony(self) -> Path:
+        """The server's part of a key ceremony, where the plan's clients share a key."""
+        return self.folder / "ceremony.server.key"
+
+    @property
     def pattern(self) -> str:
         """What a simulation's environment has in FEDPRIVACY_CLIENT."""
         return f"{self.folder.absolute()}/nodes/{{partition-id}}"
@@ -47,8 +61,12 @@ class NodeFiles:
     @classmethod
     def make(cls, folder: Path, nodes: int, plan: Plan, *, rng: Rng) -> NodeFiles:
         """Keys, a signed directory and a client folder for each node, whose policy asks for what
-        the plan offers. Raises `ConfigurationError` where the folder exists.
+        the plan offers. Members of the committee whom the plan names, and who are none of these
+        nodes, have the nodes after them. Raises `ConfigurationError` where the folder exists, and
+        `MissingExtra` where a key ceremony needs one.
         """
+        protocol = SHARED_KEYS.get(plan.aggregation.protocol)
+        key = None if protocol is None else protocol.ceremony(rng=rng.child("ceremony"))
         try:
             folder.mkdir(mode=0o700, parents=True)
         except FileExistsError:
@@ -61,23 +79,40 @@ class NodeFiles:
         (folder / "authority.pub").write_text(Authority.of(authority).to_json(), encoding="utf-8")
         made.node(0).parent.mkdir(mode=0o700)
         entries = []
-        for number in range(nodes):
-            identity = Identity.new(f"node-{number}", rng=rng.child(f"node/{number}"))
-            made._make_node(number, identity, authority.key.public, plan)
+        for number, name in enumerate(names_of(nodes, plan)):
+            identity = Identity.new(name, rng=rng.child(f"node/{number}"))
+            made._make_node(number, identity, authority.key.public, plan, key)
             entries.append((identity.client_id, identity.key.public))
+        if key is not None:
+            key.server_part.save(made.ceremony)
         directory = Directory.sign(1, entries, authority.key)
         made.directory.write_text(directory.to_json(), encoding="utf-8")
         return made
 
-    def _make_node(self, number: int, identity: Identity, authority: bytes, plan: Plan) -> None:
+    def _make_node(
+        self,
+        number: int,
+        identity: Identity,
+        authority: bytes,
+        plan: Plan,
+        key: GroupKey | None,
+    ) -> None:
         folder = self.node(number)
         folder.mkdir(mode=0o700)
         identity.save(folder / f"{identity.client_id}.key")
         with ClientStore(folder / _STORE) as store:
             store.pin_authority(authority)
+        if key is not None:
+            key.save(folder / _CEREMONY)
         policy = folder / FILE
         policy.write_text(policy_text(identity.client_id, plan), encoding="utf-8")
         policy.chmod(0o600)
+
+
+def names_of(nodes: int, plan: Plan) -> list[str]:
+    """Who lives at a simulation's nodes: so many clients, and members that are none of them."""
+    clients = [f"node-{number}" for number in range(nodes)]
+    return list(dict.fromkeys([*clients, *plan.aggregation.committee.members]))
 
 
 def policy_text(client_id: str, plan: Plan) -> str:
@@ -94,6 +129,7 @@ def policy_text(client_id: str, plan: Plan) -> str:
         'schema = "fedprivacy/policy/1"',
         f'identity = "{client_id}.key"',
         f'store = "{_STORE}"',
+        *([f'ceremony = "{_CEREMONY}"'] if rules.protocol in SHARED_KEYS else []),
         "",
         "[require.dataset]",
         f"id = {json.dumps(plan.dataset.id)}",
@@ -105,6 +141,7 @@ def policy_text(client_id: str, plan: Plan) -> str:
         f'adversary = "{adversary.value}"',
         f"min_clients = {rules.min_clients}",
         f"corrupt = {rules.corrupt}",
+        *_committee_lines(plan),
         "",
         "[require.update]",
         f"clip = {plan.update.clip!r}",
@@ -120,6 +157,21 @@ def policy_text(client_id: str, plan: Plan) -> str:
             f"delta = {noise.delta!r}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _committee_lines(plan: Plan) -> list[str]:
+    rules = plan.aggregation.committee
+    if not rules.count:
+        return []
+    named = [f"members = {json.dumps(rules.members)}"] if rules.members else []
+    return [
+        "",
+        "[require.aggregation.committee]",
+        f"size = {rules.count}",
+        f"threshold = {rules.opens_with}",
+        f"corrupt = {rules.corrupt}",
+        *named,
+    ]
 
 
 def examine(path: Path) -> Iterator[tuple[str, str]]:
@@ -138,12 +190,34 @@ def examine(path: Path) -> Iterator[tuple[str, str]]:
                 f"AUTHORITY.pub --store {own.path.parent / own.policy.store}`"
             )
         yield "authority", "none is pinned" if authority is None else authority.hex()
+        for name in rules.protocol:
+            if (shared := SHARED_KEYS.get(name)) is not None:
+                yield "ceremony", _examine_ceremony(own, shared)
+            if name in COMMITTEES:
+                yield "committee", _committee_of(own)
         protocols = " or ".join(rules.protocol)
         yield "demands", f"{protocols}, {rules.adversary.value}, {rules.min_clients} in a sum"
         yield "noise", noise.trust.value
         for dataset, limit in own.policy.budget.items():
             yield "budget", f"{dataset}: epsilon {limit.epsilon} at delta {limit.delta}"
         yield "in the clear", ", ".join(kind.value for kind in own.policy.clear) or "nothing"
+
+
+def _examine_ceremony(own: ClientFolder, protocol: SharedKeyProtocol) -> str:
+    if not own.policy.ceremony:
+        raise ConfigurationError(
+            f"{own.path}: ceremony is missing, which {protocol.name} needs: name the file that "
+            "`fedprivacy keys ceremony` made for every client"
+        )
+    protocol.check_key(own.group_key)
+    return f"{own.path.parent / own.policy.ceremony}, for {protocol.name}"
+
+
+def _committee_of(own: ClientFolder) -> str:
+    wanted = own.policy.require.aggregation.committee
+    if own.identity.client_id in wanted.members:
+        return "this node is a member of the committee: it opens sums, and is not drawn to train"
+    return f"any of {', '.join(wanted.members)}" if wanted.members else "whoever a plan names"
 
 
 def all_nodes(path: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from fedprivacy.flower.summed_evaluation import SummedEvaluation
 __all__ = ["Evaluation", "PrivateGrid", "category"]
 
 _FOREVER = 1e9
+_TRAIN = "train"
 
 
 class Evaluation(Enum):
@@ -38,6 +39,9 @@ def category(message: Message) -> str:
 
 class PrivateGrid(Grid):
     """Flower's Grid, but for training: the messages of a batch make one private round.
+
+    A strategy does not see the nodes of a committee whom the plan names: they open sums, and do not
+    train.
 
     After the last round of a run, a budget's for example, nobody is asked any more: a strategy
     whose loop goes on gets no replies, and its model stays as it is.
@@ -76,11 +80,13 @@ class PrivateGrid(Grid):
     def get_node_ids(self) -> Iterable[int]:
         # A loop that goes on after the end must not wait for nodes that have left.
         if not (self._private.ended and self._nodes):
-            self._nodes = list(self._grid.get_node_ids())
+            nodes = list(self._grid.get_node_ids())
+            self._nodes = self._private.members.apart(self._grid, nodes, _TRAIN)
         return self._nodes
 
     def get_nodes(self) -> Iterable[NodeInfo]:
-        return self._grid.get_nodes()
+        apart = set(self.get_node_ids())
+        return [info for info in self._grid.get_nodes() if info.node_id in apart]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Raises `ConfigurationError` for a message that is not a query: see `send_and_receive`."""
@@ -109,7 +115,7 @@ class PrivateGrid(Grid):
                 f"one batch has messages of types {', '.join(kinds)}: send them apart"
             )
         seconds = _FOREVER if timeout is None else timeout
-        if kinds[0] == "train":
+        if kinds[0] == _TRAIN:
             return self._private.round(self._grid, messages, timeout=seconds)
         if kinds[0] == "evaluate" and (
             self._evaluation is Evaluation.WITHHELD or self._private.ended

@@ -16,7 +16,9 @@ from flwr.app.user_config import UserConfig
 from msgspec import Meta
 
 from fedprivacy.crypto import SIGNATURE_BYTES
+from fedprivacy.crypto.directory import MAX_BYTES as MAX_DIRECTORY
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
+from fedprivacy.rounds import Plan
 from fedprivacy.rounds.messages import INVITATION_LIMIT
 from fedprivacy.secagg.cohort import ClientId, Digest
 from fedprivacy.wire import Message, decode, digest, encode
@@ -60,9 +62,15 @@ M = TypeVar("M", bound=Message)
 
 
 class Hello(Message, frozen=True, tag="flower-hello"):
-    """Strategy to node, once a run: who are you?"""
+    """Strategy to node, once a run: who are you, and would you take part by this plan?
+
+    The plan, with the directory if it needs one, is there where a client's first answer in a round
+    is its input; elsewhere both are empty, and a client declines in time when it is invited.
+    """
 
     run: _Bytes16
+    plan: Plan | None
+    directory: Annotated[bytes, Meta(max_length=MAX_DIRECTORY)]
 
 
 class Present(Message, frozen=True, tag="flower-present"):
@@ -78,10 +86,10 @@ class Present(Message, frozen=True, tag="flower-present"):
 
 
 class Exchange(Message, frozen=True, tag="flower-exchange"):
-    """Strategy to node: messages of a round for its client, in order.
+    """Strategy to node: messages of a round for its client, or for its member, in order.
 
-    `begins` is 1 where the first of them is an invitation. `broadcast` is the encoded `Broadcast`
-    where the client is to train on the records beside this one, and empty otherwise.
+    `begins` is 1 where the first of them is an invitation, or a summons. `broadcast` is the encoded
+    `Broadcast` where the client is to train on the records beside this one, and empty otherwise.
     """
 
     begins: Annotated[int, Meta(ge=0, le=1)]
@@ -90,7 +98,7 @@ class Exchange(Message, frozen=True, tag="flower-exchange"):
 
 
 class Answer(Message, frozen=True, tag="flower-answer"):
-    """Node to strategy: its client's messages of the round, in order."""
+    """Node to strategy: its client's messages of the round, or its member's, in order."""
 
     frames: _Frames
 

@@ -5,34 +5,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal
 
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from fedprivacy.accounting import downwards, upwards
-from fedprivacy.crypto import Directory
-from fedprivacy.errors import BudgetExhausted, ConfigurationError
-from fedprivacy.flower.attempt import GridAttempt, Timeouts
+from fedprivacy.errors import ConfigurationError
 from fedprivacy.flower.members import Members
 from fedprivacy.flower.parameters import Parameters, floating_names
-from fedprivacy.flower.records import Broadcast, is_ours, record_digest
+from fedprivacy.flower.private_round import PrivateRound
+from fedprivacy.flower.template import common_message
 from fedprivacy.flower.terms import Terms
-from fedprivacy.ledger import Reservation
-from fedprivacy.rounds import Guarantee, Plan, RoundPlan, RoundRecord, RoundServer, RunRecord
+from fedprivacy.rounds import Guarantee, Plan, RoundRecord, RunRecord
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.books import Books
-from fedprivacy.rounds.record import AttemptRecord, GuaranteeRecord
+from fedprivacy.rounds.record import GuaranteeRecord
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.rounds.run_folder import RunFolder
-from fedprivacy.rounds.sampling import cohort_fault, drawn, smallest_cohort
-from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
-from fedprivacy.transport import Outcome
-from fedprivacy.transport.attempts import attempt_record, untried
+from fedprivacy.rounds.sampling import smallest_cohort
+from fedprivacy.secagg.homomorphic import WorkerProcess
+from fedprivacy.secagg.homomorphic.native import warm
 from fedprivacy.vector import Aggregate
-from fedprivacy.wire import DIGEST_BYTES, encode
 
 __all__ = ["PrivateRun"]
 
@@ -55,6 +51,8 @@ class PrivateRun:
     _parameters: Parameters | None = None
     _books: Books | None = None
     _files: RunFolder | None = None
+    _worker: WorkerProcess | None = None
+    """Loads what nodes send, where that is ciphertexts."""
     _rounds: list[RoundRecord] = field(default_factory=list)
     _clients: set[str] = field(default_factory=set)
     _cohort: int = 0
@@ -64,7 +62,7 @@ class PrivateRun:
     def start(cls, terms: Terms) -> PrivateRun:
         """A run without rounds; the folder, if any, is made now."""
         run_id = terms.rng.child("run").bytes(16)
-        members = Members(run_id, terms.directory, terms.phase_timeout)
+        members = Members(run_id, terms.plan, terms.directory, terms.phase_timeout)
         files = None if terms.folder is None else RunFolder.make(terms.folder)
         return cls(terms, run_id, members, terms.plan, _files=files)
 
@@ -115,7 +113,7 @@ class PrivateRun:
         arrays: Mapping[str, Array] | None,
         timeout: float,
     ) -> Aggregate | None:
-        template = _common(messages)
+        template = common_message(messages)
         nodes = [message.metadata.dst_node_id for message in messages]
         if arrays is None:
             (arrays,) = template.content.array_records.values()
@@ -124,7 +122,8 @@ class PrivateRun:
             self._end(f"plan.noise.rounds = {self.plan.noise.rounds} have taken place")
             return None
         clients = self.members.meet(grid, nodes, template.metadata.message_type)
-        step = _Round(self, grid, number, template, parameters, clients, timeout)
+        seats = self._seats(grid, template.metadata.message_type)
+        step = PrivateRound(self, grid, number, template, parameters, clients, seats, timeout)
         record, aggregate = step.run()
         self._rounds.append(record)
         if self._files is not None:
@@ -138,6 +137,29 @@ class PrivateRun:
             self._files.finish(self._record())
         if self._books is not None:
             self._books.close()
+        if self._worker is not None:
+            self._worker.shutdown()
+
+    def _seats(self, grid: Grid, message_type: str) -> dict[str, int]:
+        """The nodes of the members of the committee whom the plan names; none where it names none.
+
+        Raises `ConfigurationError` where so many are nowhere that they open nothing.
+        """
+        rules = self.plan.aggregation.committee
+        if any(name not in self.members.nodes for name in rules.members):
+            self.members.meet(grid, list(grid.get_node_ids()), message_type)
+        at = self.members.nodes
+        seats = {name: at[name] for name in rules.members if name in at}
+        missing = [name for name in rules.members if name not in at]
+        if missing and len(seats) < rules.opens_with:
+            raise ConfigurationError(
+                f"plan.aggregation.committee: {', '.join(missing)} at no node, and {len(seats)} of "
+                f"{rules.count} members are there where {rules.opens_with} open a sum: start their "
+                f"SuperNodes with their own client.toml; {self.members.problem}"
+            )
+        for name in missing:
+            _LOG.warning("plan.aggregation.committee: %s lives at no node", name)
+        return seats
 
     # ------------------------------------------------------------------ the first round
 
@@ -149,6 +171,7 @@ class PrivateRun:
                 _LOG.info("%s", settled.why)
             self.plan = settled.plan
             self._open_books(self._parameters.length)
+            self._start_worker()
         # What was summed once is summed ever after: some strategies turn whole numbers into floats,
         # or float32 into float64.
         found = Parameters.of(arrays, self._parameters.names)
@@ -170,6 +193,18 @@ class PrivateRun:
             clock=lambda: int(time.time()),
             rng=self.terms.rng.child("ledger"),
         )
+
+    def _start_worker(self) -> None:
+        if self.terms.admission is None:
+            return
+        self._worker = WorkerProcess()
+        try:
+            self._worker.submit(warm, self.plan.aggregation.protocol).result()
+        except BrokenExecutor:
+            raise ConfigurationError(
+                "the worker process, in which ciphertexts are read, did not start: see what it "
+                "wrote to stderr"
+            ) from None
 
     # ------------------------------------------------------------------ what is told
 
@@ -212,6 +247,10 @@ class PrivateRun:
         return self._books
 
     @property
+    def worker(self) -> WorkerProcess | None:
+        return self._worker
+
+    @property
     def last(self) -> RoundRecord | None:
         """The last round that was begun."""
         return self._rounds[-1] if self._rounds else None
@@ -241,168 +280,3 @@ def _problems(record: RoundRecord) -> Iterator[tuple[str, str]]:
             yield name, f"sent what no honest client sends ({reason})"
         for name in sorted({name for phase in attempt.phases for name in phase.lost}):
             yield name, "was lost"
-
-
-def _common(messages: Sequence[Message]) -> Message:
-    """A message that stands for all; raises `ConfigurationError` where they are not alike."""
-    first = messages[0]
-    if is_ours(first.content):
-        raise ConfigurationError("the strategy sends a record named `fedprivacy`: rename it")
-    if len(first.content.array_records) != 1:
-        raise ConfigurationError(
-            f"a message has {len(first.content.array_records)} ArrayRecords where one is trained on"
-        )
-    for message in messages[1:]:
-        if _sent(message) != _sent(first) or not _same(message.content, first.content):
-            raise ConfigurationError(
-                f"node {message.metadata.dst_node_id} is sent other content than node "
-                f"{first.metadata.dst_node_id}: in a private round all train on the same"
-            )
-    return first
-
-
-def _sent(message: Message) -> tuple[str, str]:
-    return message.metadata.message_type, message.metadata.group_id
-
-
-def _same(one: RecordDict, other: RecordDict) -> bool:
-    return one is other or _digests(one) == _digests(other)
-
-
-def _digests(content: RecordDict) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, record_digest(content[name])) for name in sorted(content))
-
-
-@dataclass(slots=True)
-class _Round:
-    """One round: its cohort, and the attempts over it."""
-
-    run_: PrivateRun
-    grid: Grid
-    number: int
-    template: Message
-    parameters: Parameters
-    clients: dict[int, str]
-    """By node."""
-    timeout: float
-    attempts: list[AttemptRecord] = field(default_factory=list)
-    clip: float = 0.0
-
-    @property
-    def plan(self) -> Plan:
-        return self.run_.plan
-
-    def run(self) -> tuple[RoundRecord, Aggregate | None]:
-        """The round's record, and its sum."""
-        rng, names = self.run_.terms.rng, tuple(self.clients.values())
-        asked = drawn(names, self.plan.sampling, rng=rng.child(f"sample/{self.number}"))
-        if fault := cohort_fault(self.plan, len(asked)):
-            # A small sample is chance. Too few nodes from the start are a mistake.
-            if not names and not self.run_.had_sum:
-                problem = self.run_.members.problem
-                raise ConfigurationError(f"no node takes part in the first round; {problem}")
-            if self.plan.sampling.scheme == "all" and not self.run_.had_sum:
-                raise ConfigurationError(f"plan.aggregation with {len(asked)} clients: {fault}")
-            _LOG.warning("with %d clients: %s", len(asked), fault)
-            self.attempts.append(untried())
-            return self._ended("aborted"), None
-        self.run_.note_cohort(asked)
-        cohort = Cohort.of(asked, rng=rng.child(f"cohort/{self.number}"))
-        try:
-            return self._tried(cohort)
-        except BudgetExhausted as error:
-            return self._ended("refused", refusal=str(error)), None
-
-    def _tried(self, cohort: Cohort) -> tuple[RoundRecord, Aggregate | None]:
-        """Attempts over one cohort; none after clients were asked for an answer: they give one."""
-        out: set[str] = set()
-        for attempt in range(1, self.plan.aggregation.attempts + 1):
-            outcome, record = self._attempt(attempt, cohort, out)
-            self.attempts.append(record)
-            aggregate = outcome.aggregate
-            if aggregate is not None and aggregate.weight:
-                return self._ended("sum", weight=aggregate.weight), aggregate
-            if aggregate is not None or outcome.answers_requested:
-                break  # a total weight of zero: nobody had anything to train on
-            out |= {*outcome.refused, *outcome.excluded, *record.culprits}
-        return self._ended("aborted"), None
-
-    def _attempt(
-        self, attempt: int, cohort: Cohort, out: set[str]
-    ) -> tuple[Outcome, AttemptRecord]:
-        books, reserved, rng = self.run_.books, None, self.run_.terms.rng
-        if books is not None:
-            reserved = books.reserve(self.run_.run_id, self.number, attempt, len(cohort.members))
-        head = books.head() if books is not None else None
-        broadcast, directory = encode(self._broadcast()), self._directory
-        plan = RoundPlan.freeze(
-            self.plan,
-            cohort,
-            run_id=self.run_.run_id,
-            number=self.number,
-            attempt=attempt,
-            broadcast=broadcast,
-            length=self.parameters.length,
-            directory=directory,
-            ledger_head=head.head if head else bytes(DIGEST_BYTES),
-            clip=self.run_.clip or None,
-            rng=rng.child(f"nonce/{self.number}/{attempt}"),
-        )
-        server = RoundServer(
-            plan,
-            cohort,
-            directory,
-            broadcast,
-            rng=rng.child(f"graph/{self.number}/{attempt}"),
-            ledger=head,
-        )
-        drive = GridAttempt(
-            self.grid,
-            server,
-            {name: node for node, name in self.clients.items()},
-            self.template,
-            broadcast,
-            Timeouts(self.run_.terms.phase_timeout, self.timeout),
-            lambda mark: self._journal(mark, reserved),
-        )
-        outcome = drive.run([name for name in cohort.members if name not in out])
-        if books is not None and reserved is not None:
-            books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
-        self.run_.clip = server.next_clip
-        self.clip = plan.clip
-        return outcome, attempt_record(plan, outcome)
-
-    @property
-    def _directory(self) -> Directory | None:
-        curious = self.plan.aggregation.adversary is Adversary.HONEST_BUT_CURIOUS
-        return None if curious else self.run_.terms.directory
-
-    def _broadcast(self) -> Broadcast:
-        about = self.template.metadata
-        return Broadcast(
-            about.message_type,
-            about.group_id,
-            self.run_.members.run_config(next(iter(self.clients))),
-            self.run_.terms.weighted_by,
-            self.parameters.names,
-            _digests(self.template.content),
-        )
-
-    def _journal(self, mark: Persist, reserved: Reservation | None) -> None:
-        books = self.run_.books
-        if mark.mark is Mark.UNMASKING and books is not None and reserved is not None:
-            books.unmasks(reserved)
-
-    def _ended(
-        self, outcome: Literal["sum", "aborted", "refused"], *, weight: int = 0, refusal: str = ""
-    ) -> RoundRecord:
-        books = self.run_.books
-        return RoundRecord(
-            round=self.number,
-            outcome=outcome,
-            weight=weight,
-            clip=self.clip if outcome == "sum" else 0.0,
-            attempts=tuple(self.attempts),
-            budget=books.record if books is not None else None,
-            refusal=refusal,
-        )

@@ -35,6 +35,7 @@ from fedprivacy.randomness import Rng, SystemRng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.guarantee import defends_against
 from fedprivacy.rounds.rules import Trust
+from fedprivacy.secagg import Admission
 
 __all__ = ["PrivateStrategy", "refusal_of"]
 
@@ -71,14 +72,15 @@ class PrivateStrategy(Strategy):
     `directory` is the signed directory or its file, where the plan's adversary does more than look.
     `ledger` (a path, `sqlite:///…`, `postgresql+psycopg://…`) is charged where the plan adds noise;
     `operator_key` is the file of the key that signs its heads, by default beside the ledger, made
-    where there is none. `evaluate` is `withheld`, `summed` or `open` (`Evaluation`); `metrics`
-    names those that are summed, each with the magnitude at which it is cut off. `phase_timeout` is
-    how many seconds nodes have to answer where they do not train; for training it is the `timeout`
-    of `start`. `folder`, a new one, receives the run's record. `trusted_apps` says that every
-    SuperNode takes trusted apps alone (`--trusted-entities`): without it nodes run whatever app
-    they are sent, and log and record speak of a server that follows the protocol, whatever the
-    plan's adversary. Raises `ConfigurationError` for a strategy that needs more than a mean, and
-    for what does not fit the plan.
+    where there is none. `ceremony` is the server's part of a key ceremony or its file, for `bfv`
+    and `ckks`; it decrypts nothing. `evaluate` is `withheld`, `summed` or `open` (`Evaluation`);
+    `metrics` names those that are summed, each with the magnitude at which it is cut off.
+    `phase_timeout` is how many seconds nodes have to answer where they do not train; for training
+    it is the `timeout` of `start`. `folder`, a new one, receives the run's record. `trusted_apps`
+    says that every SuperNode takes trusted apps alone (`--trusted-entities`): without it nodes run
+    whatever app they are sent, and log and record speak of a server that follows the protocol,
+    whatever the plan's adversary. Raises `ConfigurationError` for a strategy that needs more than a
+    mean, and for what does not fit the plan.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class PrivateStrategy(Strategy):
         phase_timeout: float = 120.0,
         folder: str | Path | None = None,
         trusted_apps: bool = False,
+        ceremony: Admission | str | Path | None = None,
         rng: Rng | None = None,
     ) -> None:
         rng = SystemRng() if rng is None else rng
@@ -112,6 +115,7 @@ class PrivateStrategy(Strategy):
             runs_any_app=not trusted_apps,
             weighted_by=str(getattr(inner, "weighted_by_key", "num-examples")),
             rng=rng,
+            ceremony=ceremony,
         )
         self._metrics = dict(metrics or {})
         self._check_metrics()

@@ -10,7 +10,8 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.randomness import SEED_BYTES, Rng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.rules import Trust
-from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary
+from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Admission, Adversary
+from fedprivacy.secagg.homomorphic.native import require
 
 __all__ = ["Terms"]
 
@@ -32,6 +33,8 @@ class Terms:
     """Nodes do, as far as is known: the guarantee then speaks of no server that lies."""
     weighted_by: str
     rng: Rng
+    admission: Admission | None = None
+    """The server's part of a key ceremony, for a protocol whose clients share a key."""
 
     @classmethod
     def of(
@@ -46,38 +49,30 @@ class Terms:
         weighted_by: str,
         runs_any_app: bool,
         rng: Rng,
+        ceremony: Admission | str | Path | None = None,
     ) -> Terms:
         """Terms that fit the plan; raises `ConfigurationError` with the remedy for others."""
         plan.check()
-        if plan.aggregation.protocol in COMMITTEES:
-            name = plan.aggregation.protocol
-            raise ConfigurationError(
-                f"plan.aggregation.protocol = {name} has a committee, which is not asked over "
-                "Flower yet: choose secagg or secagg+"
-            )
-        if plan.aggregation.protocol in SHARED_KEYS:
-            name = plan.aggregation.protocol
-            raise ConfigurationError(
-                f"plan.aggregation.protocol = {name} needs a key ceremony, which is not read over "
-                "Flower yet: choose secagg or secagg+"
-            )
-        signed = _read_directory(directory)
+        signed, admission = _read_directory(directory), _read_ceremony(ceremony, plan)
         _check_directory(signed, plan)
         if ledger is None and plan.noise.trust is not Trust.NONE:
             raise ConfigurationError(
                 f"plan.noise.trust = {plan.noise.trust.value} charges a budget: pass "
                 'ledger="sqlite:///budget.db", which remembers it from run to run'
             )
+        operator = None if ledger is None else _operator(ledger, operator_key, rng=rng)
+        _check_apart(operator, signed, plan)
         return cls(
             plan=plan,
             directory=signed,
             ledger=ledger,
-            operator=None if ledger is None else _operator(ledger, operator_key, rng=rng),
+            operator=operator,
             folder=None if folder is None else Path(folder),
             phase_timeout=phase_timeout,
             runs_any_app=runs_any_app,
             weighted_by=weighted_by,
             rng=rng,
+            admission=admission,
         )
 
     @property
@@ -97,6 +92,40 @@ def _check_directory(directory: Directory | None, plan: Plan) -> None:
             f"plan.aggregation.adversary = {adversary.value} needs enrolled identities: pass "
             'directory="directory.json" (`fedprivacy flower keys` makes one for a simulation)'
         )
+
+
+def _check_apart(operator: SigningKey | None, directory: Directory | None, plan: Plan) -> None:
+    """A committee is to hold the server in check: it is none of those who could be of it."""
+    if operator is None or directory is None or plan.aggregation.protocol not in COMMITTEES:
+        return
+    for name, key in directory.entries:
+        if key == operator.public:
+            raise ConfigurationError(
+                f"operator_key is the key of {name}, who is enrolled and could be a member of the "
+                "committee: sign the ledger's heads with a key that the directory has not"
+            )
+
+
+def _read_ceremony(ceremony: Admission | str | Path | None, plan: Plan) -> Admission | None:
+    name = plan.aggregation.protocol
+    if name not in SHARED_KEYS:
+        if ceremony is not None:
+            raise ConfigurationError(f"ceremony has no use with {name}: leave it out")
+        return None
+    require()
+    if ceremony is None:
+        raise ConfigurationError(
+            f"plan.aggregation.protocol = {name} needs the server's part of a key ceremony: pass "
+            'ceremony="study-7.server.key" (`fedprivacy keys ceremony` makes it; for a simulation, '
+            "`fedprivacy flower keys`)"
+        )
+    found = ceremony if isinstance(ceremony, Admission) else Admission.load(ceremony)
+    if found.protocol != name:
+        raise ConfigurationError(
+            f"ceremony is for {found.protocol} where plan.aggregation.protocol = {name}: take the "
+            "server's part of its own"
+        )
+    return found
 
 
 def _read_directory(directory: Directory | str | Path | None) -> Directory | None:

@@ -30,14 +30,21 @@ from fedprivacy.ledger.client_budget import (
 from fedprivacy.ledger.client_history import ClientHistory, client_history
 from fedprivacy.ledger.heads import SignedHead
 from fedprivacy.ledger.storage import AnchoredFile, fact
-from fedprivacy.ledger.suspended import keep, seal_state, sealed_digest, supersede, take
+from fedprivacy.ledger.suspended import (
+    CLIENTS,
+    MEMBERS,
+    Sleepers,
+    keep,
+    seal_state,
+    sealed_digest,
+    supersede,
+    take,
+)
 from fedprivacy.ledger.tables import (
     answers,
-    attempts,
     directories,
     facts,
     heads,
-    seats,
     spent,
 )
 from fedprivacy.randomness import Rng
@@ -59,6 +66,11 @@ class Role(enum.Enum):
     CLIENT = "begin"
     MEMBER = "begin-as-member"
     """Of the committee."""
+
+    @property
+    def sleepers(self) -> Sleepers:
+        """Where a store has those who sleep in this role."""
+        return CLIENTS if self is Role.CLIENT else MEMBERS
 
 
 class ClientStore:
@@ -166,7 +178,7 @@ class ClientStore:
         where = f"round {round}, attempt {attempt}"
         key = {"run_id": run_id, "round": round, "attempt": attempt}
         record = _key_bytes(run_id, round, attempt)
-        begun = attempts if role is Role.CLIENT else seats
+        begun = role.sleepers.begun
         with self._file.writing(role.value, *record, round_id, broadcast, terms) as connection:
             seen = connection.execute(
                 select(begun.c.round, begun.c.attempt)
@@ -187,8 +199,7 @@ class ClientStore:
                 raise PeerError(Reason.ATTEMPT_CHANGED, detail)
             row = {**key, "round_id": round_id, "broadcast": broadcast, "terms": terms}
             _insert_once(connection, begun, row, Reason.ROUND_SEEN, f"{where} was begun")
-            if role is Role.CLIENT:
-                supersede(connection, run_id)
+            supersede(connection, role.sleepers, run_id)
 
     def mark_spent(
         self,
@@ -260,7 +271,7 @@ class ClientStore:
             row |= {"broadcast": broadcast, "survivors": json.dumps(names)}
             _insert_once(connection, answers, row, Reason.ANSWERED, again)
 
-    # --- a client that leaves memory between two messages
+    # --- whoever leaves memory between two messages
 
     def suspend(
         self,
@@ -273,8 +284,9 @@ class ClientStore:
         identity: Identity,
         directory: bytes,
         rng: Rng,
+        role: Role = Role.CLIENT,
     ) -> bytes:
-        """A client's state in an attempt that was begun here, sealed: `resume` takes it once.
+        """A party's state in an attempt that was begun here, sealed: `resume` takes it once.
 
         The key is drawn from `rng` and stays here, and so does `directory`, which is public and may
         be large.
@@ -282,17 +294,29 @@ class ClientStore:
         sealed, key = seal_state(state, round_id, identity, rng=rng)
         record = (*_key_bytes(run_id, round, attempt), sealed_digest(sealed))
         with self._file.writing("suspend", *record) as connection:
-            keep(connection, run_id, round, attempt, sealed=sealed, key=key, directory=directory)
+            keep(
+                connection,
+                role.sleepers,
+                run_id,
+                round,
+                attempt,
+                sealed=sealed,
+                key=key,
+                directory=directory,
+            )
         return sealed
 
-    def resume(self, sealed: bytes, *, identity: Identity) -> tuple[bytes, bytes]:
+    def resume(
+        self, sealed: bytes, *, identity: Identity, role: Role = Role.CLIENT
+    ) -> tuple[bytes, bytes]:
         """The state in these bytes, and the directory; their key is gone before this returns.
 
         `SEALED_STATE`, and nothing changed, for any but the bytes that `suspend` last returned for
-        this identity: for those that were resumed already, and once a later attempt was begun.
+        this identity in this role: for those that were resumed already, and once a later attempt
+        was begun.
         """
         with self._file.writing("resume", sealed_digest(sealed)) as connection:
-            return take(connection, sealed, identity)
+            return take(connection, role.sleepers, sealed, identity)
 
     # --- what it was told
 

@@ -30,7 +30,7 @@ __all__ = ["AnchoredFile", "fact"]
 
 _MEMORY = ":memory:"
 _FAMILY = b"fedprivacy/client-store/"
-_SCHEMA = _FAMILY + b"4"
+_SCHEMA = _FAMILY + b"5"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
 
 # Made once: what makes a statement takes longer than the statement.

@@ -1,5 +1,5 @@
 # ruff: noqa: A002 - a round is called a round, as in every message and plan.
-"""Clients that left memory between two messages: one sealed state each, resumed once.
+"""Parties that left memory between two messages: one sealed state each, resumed once.
 
 The sealed bytes go wherever their framework keeps them, and come back as anybody's bytes. Their
 digest and their key stay here until they are resumed or another attempt is begun: then both are
@@ -8,45 +8,85 @@ gone, and no copy of the state opens any more, not even to whoever takes this st
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from msgspec import Meta
-from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, tuple_
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Insert,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    tuple_,
+)
 
 from fedprivacy.crypto import Identity, derive, seal, unseal
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
-from fedprivacy.ledger.tables import attempts, suspended
+from fedprivacy.ledger.tables import attempts, seats, suspended, suspended_members
 from fedprivacy.randomness import SEED_BYTES, Rng
 from fedprivacy.wire import Message, decode, digest, encode
 
-__all__ = ["SealedState", "keep", "seal_state", "sealed_digest", "supersede", "take"]
+__all__ = [
+    "CLIENTS",
+    "MEMBERS",
+    "SealedState",
+    "Sleepers",
+    "keep",
+    "seal_state",
+    "sealed_digest",
+    "supersede",
+    "take",
+]
 
 _VERSION = 1
 """Of what is inside as well: whoever changes the state of any client counts up."""
 
 
-# Made once, as each message needs them: what makes a statement takes longer than the statement.
-_BEGUN = select(attempts.c.round_id).where(
-    attempts.c.run_id == bindparam("run_id"),
-    attempts.c.round == bindparam("round"),
-    attempts.c.attempt == bindparam("attempt"),
-)
-_BEGUN_SINCE = (
-    select(attempts.c.round)
-    .where(attempts.c.run_id == bindparam("run_id"))
-    .where(
-        tuple_(attempts.c.round, attempts.c.attempt)
-        > tuple_(bindparam("round", type_=Integer), bindparam("attempt", type_=Integer))
-    )
-    .limit(1)
-)
-_SLEEPER = select(suspended).where(suspended.c.digest == bindparam("of"))
-_WAKE = delete(suspended).where(suspended.c.digest == bindparam("of"))
-_SLEEP = insert(suspended)
+@dataclass(frozen=True, slots=True)
+class Sleepers:
+    """What a store asks about those who sleep in one role; rows have what `suspended` has.
+
+    Made once, as each message needs them: what makes a statement takes longer than the statement.
+    """
+
+    begun: Table
+    """The attempts that were begun in this role."""
+    attempt: Select[Any]
+    later: Select[Any]
+    sleeper: Select[Any]
+    wake: Delete
+    sleep: Insert
+    of_run: Delete
+
+    @classmethod
+    def of(cls, asleep: Table, begun: Table) -> Sleepers:
+        run, here = begun.c.run_id == bindparam("run_id"), tuple_(begun.c.round, begun.c.attempt)
+        this = asleep.c.digest == bindparam("of")
+        at = tuple_(bindparam("round", type_=Integer), bindparam("attempt", type_=Integer))
+        return cls(
+            begun,
+            select(begun.c.round_id).where(run).where(here == at),
+            select(begun.c.round).where(run).where(here > at).limit(1),
+            select(asleep).where(this),
+            delete(asleep).where(this),
+            insert(asleep),
+            delete(asleep).where(asleep.c.run_id == bindparam("run_id")),
+        )
+
+
+CLIENTS = Sleepers.of(suspended, attempts)
+MEMBERS = Sleepers.of(suspended_members, seats)
+"""Of a committee: one identity may sleep as both."""
 
 
 class SealedState(Message, frozen=True, tag="sealed-state"):
-    """A client's state, under a key of its own."""
+    """A party's state, under a key of its own."""
 
     version: Annotated[int, Meta(ge=1, lt=1 << 31)]
     box: Annotated[bytes, Meta(max_length=1 << 31)]
@@ -74,6 +114,7 @@ def _associated(version: int, round_id: bytes, identity: Identity) -> bytes:
 
 def keep(
     connection: Connection,
+    role: Sleepers,
     run_id: bytes,
     round: int,
     attempt: int,
@@ -84,33 +125,35 @@ def keep(
 ) -> None:
     """Record who sleeps in an attempt that was begun here; else raises `ConfigurationError`."""
     where = {"run_id": run_id, "round": round, "attempt": attempt}
-    if connection.execute(_BEGUN, where).first() is None:
+    if connection.execute(role.attempt, where).first() is None:
         raise ConfigurationError(
             f"round {round}, attempt {attempt} was not begun in this store: suspend a client with "
             "the store that it took part with"
         )
     row = {**where, "digest": sealed_digest(sealed), "key": key, "directory": directory}
-    connection.execute(_SLEEP, row)
+    connection.execute(role.sleep, row)
 
 
-def take(connection: Connection, sealed: bytes, identity: Identity) -> tuple[bytes, bytes]:
+def take(
+    connection: Connection, role: Sleepers, sealed: bytes, identity: Identity
+) -> tuple[bytes, bytes]:
     """The state in these bytes, and the directory that was kept with it: never again.
 
     Raises `PeerError` (`SEALED_STATE`) for all bytes but those that sleep here.
     """
     # Of untrusted bytes nothing is looked at but the digest.
     this = {"of": sealed_digest(sealed)}
-    row = connection.execute(_SLEEPER, this).first()
+    row = connection.execute(role.sleeper, this).first()
     if row is None:
-        raise _refused("no client sleeps here in this state: it was resumed, or is not from here")
+        raise _refused("nobody sleeps here in this state: it was resumed, or is not from here")
     begun = {"run_id": row.run_id, "round": row.round, "attempt": row.attempt}
-    if connection.execute(_BEGUN_SINCE, begun).first() is not None:
+    if connection.execute(role.later, begun).first() is not None:
         raise _refused("a later attempt was begun since")
-    connection.execute(_WAKE, this)
+    connection.execute(role.wake, this)
     found = decode(SealedState, sealed, limit=len(sealed))
     if found.version != _VERSION:
         raise _refused(f"a state of version {found.version} where {_VERSION} is resumed")
-    round_id = connection.execute(_BEGUN, begun).one().round_id
+    round_id = connection.execute(role.attempt, begun).one().round_id
     try:
         state = unseal(row.key, found.box, associated=_associated(_VERSION, round_id, identity))
     except PeerError:
@@ -118,9 +161,9 @@ def take(connection: Connection, sealed: bytes, identity: Identity) -> tuple[byt
     return state, row.directory
 
 
-def supersede(connection: Connection, run_id: bytes) -> None:
+def supersede(connection: Connection, role: Sleepers, run_id: bytes) -> None:
     """Whoever sleeps in this run has slept through the beginning of another attempt."""
-    connection.execute(delete(suspended).where(suspended.c.run_id == run_id))
+    connection.execute(role.of_run, {"run_id": run_id})
 
 
 def _refused(detail: str) -> PeerError:

@@ -17,6 +17,7 @@ __all__ = [
     "sources",
     "spent",
     "suspended",
+    "suspended_members",
 ]
 
 metadata = MetaData()
@@ -112,13 +113,21 @@ charges = Table(
     Column("spends", LargeBinary, primary_key=True),
 )
 
-suspended = Table(
-    "suspended",
-    metadata,
-    *_round_key(),
-    _attempt_key(),
-    Column("digest", LargeBinary, nullable=False, unique=True),
-    Column("key", LargeBinary, nullable=False),
-    Column("directory", LargeBinary, nullable=False),
-)
+
+def _sleepers(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        *_round_key(),
+        _attempt_key(),
+        Column("digest", LargeBinary, nullable=False, unique=True),
+        Column("key", LargeBinary, nullable=False),
+        Column("directory", LargeBinary, nullable=False),
+    )
+
+
+suspended = _sleepers("suspended")
 """Who is asleep: at most one state for each attempt, gone as soon as it is resumed."""
+
+suspended_members = _sleepers("suspended_members")
+"""The same of those who are asleep as members of a committee."""

@@ -5,11 +5,19 @@ from __future__ import annotations
 from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.ledger import ClientStore, SignedHead
+from fedprivacy.rounds.plan import Plan
+from fedprivacy.rounds.policy import ClientPolicy
 from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.secagg import COMMITTEES, Adversary, Membership
 from fedprivacy.wire import DIGEST_BYTES
 
-__all__ = ["check_directory", "check_ledger", "check_place", "check_server_apart"]
+__all__ = [
+    "check_directory",
+    "check_ledger",
+    "check_place",
+    "check_server_apart",
+    "check_willing",
+]
 
 _NONE = bytes(DIGEST_BYTES)
 
@@ -30,19 +38,43 @@ def check_directory(
         if data or (plan.directory, plan.directory_epoch) != (_NONE, 0):
             raise PeerError(Reason.PLAN, "a directory where identities play no part")
         return None
+    directory = _signed(data, store)
+    if (directory.digest(), directory.epoch) != (plan.directory, plan.directory_epoch):
+        detail = "the directory is not the one that the plan names"
+        raise PeerError(Reason.DIRECTORY_MISMATCH, detail)
+    store.observe_directory(directory.epoch, directory.digest())
+    _check_enrolled(directory, identity)
+    return directory
+
+
+def check_willing(
+    plan: Plan, data: bytes, policy: ClientPolicy, identity: Identity, store: ClientStore
+) -> None:
+    """Raise what a round by this plan would be refused for, before there is a round.
+
+    `data` is the directory, empty where identities play no part. Nothing is recorded. As in a
+    round, no floor is told to whoever has no directory of the pinned authority.
+    """
+    if fault := plan.fault():
+        raise PeerError(Reason.PLAN, fault)
+    if plan.aggregation.adversary is not Adversary.HONEST_BUT_CURIOUS:
+        _check_enrolled(_signed(data, store), identity)
+    policy.check(plan)
+
+
+def _signed(data: bytes, store: ClientStore) -> Directory:
     authority = store.authority()
     if authority is None:
         raise ConfigurationError("no authority is pinned: run `fedprivacy pin`")
     directory = Directory.decode(data)
     directory.verify(authority)
-    if (directory.digest(), directory.epoch) != (plan.directory, plan.directory_epoch):
-        detail = "the directory is not the one that the plan names"
-        raise PeerError(Reason.DIRECTORY_MISMATCH, detail)
-    store.observe_directory(directory.epoch, directory.digest())
+    return directory
+
+
+def _check_enrolled(directory: Directory, identity: Identity) -> None:
     if directory.key_of(identity.client_id) != identity.key.public:
         detail = "this client is not enrolled with its own key"
         raise PeerError(Reason.NOT_ENROLLED, detail)
-    return directory
 
 
 def check_ledger(plan: RoundPlan, data: bytes) -> SignedHead | None:

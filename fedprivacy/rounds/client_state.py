@@ -1,4 +1,4 @@
-"""What a client of a round is between two messages, as one message to itself."""
+"""What a client of a round, or a member, is between two messages, as one message to itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedprivacy.rounds.round_plan import RoundPlan
 from fedprivacy.secagg import Membership
 from fedprivacy.wire import Message
 
-__all__ = ["ClientState"]
+__all__ = ["ClientState", "SeatState"]
 
 
 class ClientState(Message, frozen=True, tag="client-state"):
@@ -28,3 +28,14 @@ class ClientState(Message, frozen=True, tag="client-state"):
     def __repr__(self) -> str:
         # The party's state holds every secret that the client still needs.
         return f"ClientState({self.membership.client_id})"
+
+
+class SeatState(Message, frozen=True, tag="seat-state"):
+    """As a client's, of one who is a member of the committee."""
+
+    round_plan: RoundPlan
+    membership: Membership
+    party: Annotated[bytes, Meta(max_length=MAX_BODY)]
+
+    def __repr__(self) -> str:
+        return f"SeatState({self.membership.client_id})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fedprivacy.crypto import Identity
+from fedprivacy.crypto import Directory, Identity
 from fedprivacy.errors import (
     ConfigurationError,
     FedPrivacyError,
@@ -24,6 +24,7 @@ from fedprivacy.rounds.admission import (
     check_place,
     check_server_apart,
 )
+from fedprivacy.rounds.client_state import SeatState
 from fedprivacy.rounds.messages import (
     ENVELOPE_LIMIT,
     SUMMONS_LIMIT,
@@ -39,6 +40,7 @@ from fedprivacy.secagg import (
     CommitteeParty,
     Effect,
     Mark,
+    Membership,
     Persist,
     Send,
 )
@@ -56,6 +58,8 @@ class RoundMember:
     first and the error is raised after it; the member has then left. Only an envelope of another
     attempt (`WRONG_ROUND`) is refused without a word, and changes nothing. `policy`, `identity` and
     `store` are the member's own; one who is a client as well has the same store in both roles.
+
+    Between two messages it can leave memory, as a client can: `suspend`, `resume`.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class RoundMember:
         self._rng = rng
         self._party: CommitteeParty | None = None
         self._plan: RoundPlan | None = None
+        self._membership: Membership | None = None
+        self._directory: Directory | None = None
         self._round_id = _UNKNOWN
         self._dead = False
 
@@ -77,7 +83,7 @@ class RoundMember:
 
     @property
     def has_left(self) -> bool:
-        """Whether it refused, or something was not carried out: it goes on no more."""
+        """Whether it refused, was suspended, or something was not carried out: it is over."""
         return self._dead
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
@@ -103,6 +109,65 @@ class RoundMember:
         finally:
             if self._dead and self._party is not None:
                 self._party.fail()
+
+    # ------------------------------------------------------------------ between two messages
+
+    def suspend(self) -> bytes:
+        """This member's state, sealed; the object is then dead, and its secrets are erased.
+
+        Raises `ConfigurationError`, and changes nothing, before a plan is accepted and once the
+        member has left or answered. Where the store cannot record it (`ConfigurationError`,
+        `PolicyRefused`) the member has left.
+        """
+        party, plan, place = self._party, self._plan, self._membership
+        if self._dead or party is None or plan is None or place is None:
+            raise ConfigurationError(
+                "this member has left, takes a message or has accepted no plan: suspend it between "
+                "two messages"
+            )
+        state = encode(SeatState(plan, place, party.suspend()))
+        self._dead = True
+        return self._store.suspend(
+            plan.run_id,
+            plan.round,
+            plan.attempt,
+            plan.round_id,
+            state,
+            identity=self._identity,
+            directory=encode(self._directory) if self._directory else b"",
+            rng=self._rng.child("sealed-state"),
+            role=Role.MEMBER,
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        sealed: bytes,
+        policy: ClientPolicy,
+        identity: Identity,
+        store: ClientStore,
+        *,
+        rng: Rng,
+    ) -> RoundMember:
+        """The member that was suspended with these bytes, once; as `RoundClient.resume`."""
+        state, directory = store.resume(sealed, identity=identity, role=Role.MEMBER)
+        found = decode(SeatState, state, limit=len(state))
+        plan = found.round_plan
+        member = cls(policy, identity, store, rng=rng)
+        member._plan, member._membership = plan, found.membership
+        member._round_id = plan.round_id
+        member._directory = Directory.decode(directory) if directory else None
+        member._party = COMMITTEES[plan.plan.aggregation.protocol].resume_member(
+            found.party,
+            plan.sum_plan(),
+            found.membership,
+            identity=identity,
+            directory=member._directory,
+            floor=policy.floor,
+        )
+        return member
+
+    # ------------------------------------------------------------------ messages
 
     def _take(self, sender: str, message: bytes) -> Iterator[Effect]:
         if sender != SERVER:
@@ -130,17 +195,18 @@ class RoundMember:
         directory = check_directory(plan, summons.directory, self._identity, self._store)
         check_server_apart(plan, directory, head)
         self._policy.check(plan.plan, threshold=plan.threshold, cohort=plan.cohort_size)
-        self._store.begin(
-            plan.run_id,
-            plan.round,
-            plan.attempt,
-            plan.round_id,
-            plan.broadcast,
-            terms=plan.terms,
-            role=Role.MEMBER,
-        )
-        if head is not None:
-            self._store.keep_head(head, operator=head.operator)
+        with self._store.together():
+            self._store.begin(
+                plan.run_id,
+                plan.round,
+                plan.attempt,
+                plan.round_id,
+                plan.broadcast,
+                terms=plan.terms,
+                role=Role.MEMBER,
+            )
+            if head is not None:
+                self._store.keep_head(head, operator=head.operator)
         self._party = protocol.member(
             agreed,
             summons.membership,
@@ -149,7 +215,7 @@ class RoundMember:
             floor=self._policy.floor,
             rand=self._rng.child("round-secrets").bytes(protocol.member_rand_bytes),
         )
-        self._plan = plan
+        self._plan, self._membership, self._directory = plan, summons.membership, directory
         yield from self._carry_out(self._party.start())
 
     def _carry_out(self, effects: Iterator[Effect]) -> Iterator[Effect]:

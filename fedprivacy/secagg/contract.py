@@ -266,6 +266,13 @@ class CommitteeParty(Protocol):
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]: ...
 
+    def suspend(self) -> bytes:
+        """What it needs to go on, secrets and all, for `resume_member`; it is then dead.
+
+        Raises `ConfigurationError`, and changes nothing, where it is not between two messages.
+        """
+        ...
+
     def fail(self) -> None:
         """End without (further) answers and erase what is secret."""
         ...
@@ -412,6 +419,19 @@ class CommitteeProtocol(SummingProtocol, Protocol):
         """
         ...
 
+    def resume_member(
+        self,
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> CommitteeParty:
+        """A member that goes on where another was suspended, as `resume` does for a client."""
+        ...
+
 
 class SharedKeyProtocol(SummingProtocol, Protocol):
     """A protocol whose clients share one secret key, made in a ceremony, that the server lacks."""
@@ -427,6 +447,10 @@ class SharedKeyProtocol(SummingProtocol, Protocol):
 
     def ceremony(self, *, rng: Rng) -> GroupKey:
         """A fresh key for all clients."""
+        ...
+
+    def check_key(self, key: GroupKey | None) -> None:
+        """Raise `ConfigurationError` for none or another's key, `MissingExtra` for no library."""
         ...
 
     def server(

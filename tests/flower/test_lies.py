@@ -31,6 +31,7 @@ OTHERWISE = {
     "share-of-an-earlier-attempt": {Reason.FAILED},
 }
 QUICK = {
+    "a-second-set-after-an-answer",
     "a-survivor-set-for-each-client",
     "another-learning-rate-for-one-client",
     "another-model-than-the-plan-names",

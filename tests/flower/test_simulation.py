@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedprivacy.ledger import BudgetKey, BudgetLedger
+from fedprivacy.rounds import RunRecord
 
 BIN = Path(sys.executable).parent
 QUIET = {
@@ -116,3 +117,48 @@ def test_digits_are_learned_in_flowers_own_simulation(project, tmp_path, run):
     assert len(re.findall("the sum of 10 clients, one by one unseen", out)) == 2, out
     first, *_, last = map(float, re.findall(r"held-out digits: \[(.*)\]", out)[0].split(","))
     assert last > first
+
+
+@pytest.mark.nightly
+def test_a_committee_opens_a_hospitals_run_in_flowers_own_simulation(project, tmp_path, run):
+    """Five nodes train, three more are the committee's."""
+    app = shutil.copytree(project / "examples/flower/sklearn-hospitals", tmp_path / "app")
+    plan = (app / "deployment.toml").read_text().replace('"secagg"', '"oneshot"')
+    committee = '[aggregation.committee]\nmembers = ["m-one", "m-two", "m-three"]\n\n[update]'
+    (app / "oneshot.toml").write_text(plan.replace("[update]", committee))
+    nodes = tmp_path / "nodes"
+    run("fedprivacy", "flower", "keys", "--nodes", "5", "--plan", "oneshot.toml", str(nodes))
+    record = tmp_path / "record"
+    config = f'rounds=2 plan="oneshot.toml" nodes="{nodes}" supernodes=8 record="{record}"'
+    out = run("flwr", "run", ".", "--stream", "-c", config, *simulated(8))
+    assert len(re.findall("the sum of 5 clients, one by one unseen", out)) == 2, out
+    found = RunRecord.from_json((record / "record.json").read_text())
+    assert found.clients == tuple(f"node-{number}" for number in range(5))
+    assert [phase.phase for phase in found.rounds[1].attempts[0].phases] == [
+        "keys",
+        "input",
+        "opening",
+        "consistency",
+        "unmasking",
+    ]
+
+
+@pytest.mark.nightly
+def test_a_quickstart_with_bfv_runs_in_flowers_own_simulation(project, tmp_path, run):
+    pytest.importorskip("tenseal", reason="needs the extra he")
+    app = shutil.copytree(project / "tests/flower/apps/quickstart", tmp_path / "app")
+    run("fedprivacy", "flower", "init", ".", "--yes")
+    plan = app / "privacy.toml"
+    text = plan.read_text().replace('protocol = "secagg"', 'protocol = "bfv"')
+    plan.write_text(text.replace("corrupt = 1 ", "corrupt = 0 "))
+    nodes, edited = tmp_path / "nodes", 0
+    for path in app.rglob("*.py"):
+        code = path.read_text()
+        if "plan=Plan" in code:
+            edited += 1
+            key = nodes / "ceremony.server.key"
+            path.write_text(code.replace("plan=Plan", f'ceremony="{key}", plan=Plan'))
+    assert edited == 1
+    run("fedprivacy", "flower", "keys", "--nodes", "4", "--plan", "privacy.toml", str(nodes))
+    out = run("flwr", "run", ".", "--stream", *simulated(4))
+    assert len(re.findall("the sum of 4 clients, one by one unseen", out)) == 3, out

@@ -255,7 +255,7 @@ def test_a_store_of_an_older_schema_is_refused_and_left_alone(path):
     with pytest.raises(ConfigurationError) as caught:
         ClientStore(path)
     assert str(caught.value) == (
-        f"store = {path} is of schema fedprivacy/client-store/1 where fedprivacy/client-store/4 is "
+        f"store = {path} is of schema fedprivacy/client-store/1 where fedprivacy/client-store/5 is "
         "kept: end its runs with the release that made it, and enrol under a new identity and store"
     )
     assert path.read_bytes() == before

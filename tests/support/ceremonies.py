@@ -121,3 +121,20 @@ def sent(effects):
 
 def is_sum(case, end):
     return isinstance(end, Done) and np.array_equal(end.total[:], case.exact(end.survivors))
+
+
+class _Kept:
+    """The tests' own worker, which no run ends."""
+
+    def submit(self, *work):
+        return worker().submit(*work)
+
+    def shutdown(self): ...
+
+
+def keep(monkeypatch, runs):
+    """Runs of this module hold no ceremony of their own, and start no process."""
+    for name in ("bfv", "ckks"):
+        key = ceremony(name)
+        monkeypatch.setattr(SHARED_KEYS[name], "ceremony", lambda rng, key=key: key, raising=False)
+    monkeypatch.setattr(runs, "WorkerProcess", _Kept)

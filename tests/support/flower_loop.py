@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedprivacy.flower import privacy_mod
-from fedprivacy.flower.node_files import NodeFiles
+from fedprivacy.flower.node_files import NodeFiles, names_of
 from fedprivacy.randomness import SystemRng
 from fedprivacy.rounds import Plan
 
@@ -54,8 +54,25 @@ delta = 1e-5
 rounds = 10
 """
 )
+COMMITTEE = ("m-one", "m-two", "m-three")
+ONE_SHOT = PLAN.replace('"secagg"', '"oneshot"').replace(
+    "[update]",
+    '[aggregation.committee]\nmembers = ["m-one", "m-two", "m-three"]\n[update]',
+)
+"""Its committee's nodes come after the clients'; two of them open a sum."""
+DRAWN = ONE_SHOT.replace('members = ["m-one", "m-two", "m-three"]', "size = 4\ncorrupt = 1")
+BFV = CURIOUS.replace('"secagg"', '"bfv"').replace("corrupt = 1", "corrupt = 0")
+CKKS = BFV.replace('"bfv"', '"ckks"').replace("value_bits = 20", "value_bits = 16")
+RING = CURIOUS.replace('"secagg"', '"secagg+"').replace("corrupt = 1", "dropout = 0.15")
+"""For six clients, of whom one may be lost."""
 KEYS, SHARES, INPUT, CONSISTENCY, UNMASKING = range(1, 6)
 """The exchanges of a run's first round with one node; 0 is the hello."""
+ALL_IN_ONE = 1
+"""The one exchange of a client whose sum a committee opens."""
+SUMMONED, OPENING, SIGNING, OPENED = range(1, 5)
+"""The exchanges of a member of it."""
+DECRYPTING = 2
+"""The second of a client that shares a key with the others; the first takes its input."""
 
 
 def through(message):
@@ -241,12 +258,25 @@ class House:
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
         for name in ("run_id", "node_id", "task_id"):
             monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
-        self.plan = Plan.parse(plan)
+        self.plan, self.clients = Plan.parse(plan), nodes
         self.files = NodeFiles.make(folder / "nodes", nodes, self.plan, rng=rng or SystemRng())
         monkeypatch.setenv("FEDPRIVACY_CLIENT", self.files.pattern)
         self.trainer = Trainer(**trainer)
-        self.grid = LoopGrid(self.trainer.app, nodes, run_config=run_config)
+        self.grid = LoopGrid(
+            self.trainer.app, len(names_of(nodes, self.plan)), run_config=run_config
+        )
         self.nodes = list(self.grid.contexts)
+
+    @property
+    def seats(self):
+        """The nodes of the committee whom the plan names, in its order."""
+        names = names_of(self.clients, self.plan)
+        members = self.plan.aggregation.committee.members
+        return [self.nodes[names.index(name)] for name in members]
+
+    @property
+    def ceremony(self):
+        return self.files.ceremony if self.files.ceremony.exists() else None
 
     @property
     def directory(self):

@@ -13,16 +13,17 @@ from fedprivacy.errors import BudgetExhausted
 from fedprivacy.flower.records import Answer, Broadcast, Exchange, Hello, Present
 from fedprivacy.ledger import BudgetTerms, Charge, ClientBudget, ClientStore
 from fedprivacy.rounds import Envelope, Invitation, Refusal
-from fedprivacy.rounds.client_state import ClientState
+from fedprivacy.rounds.client_state import ClientState, SeatState
 from fedprivacy.rounds.messages import MemberEnvelope, MemberRefusal, Summons
 from fedprivacy.secagg.ceremony import Admission, GroupKey
 from fedprivacy.secagg.homomorphic.client import _State as HomomorphicState
 from fedprivacy.secagg.homomorphic.messages import CiphertextChunk, DecryptedSum, EncryptedSum
 from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotState
+from fedprivacy.secagg.oneshot.member_state import DealtState, MemberPhase, MemberState
 from fedprivacy.transport.tls import frames as channel
 from fedprivacy.wire import Message, Transcript, decode, encode
 from oneshotdrive import OneShotDrive, OneShotSum
-from rounddrive import house_of
+from rounddrive import house_of, make_plan
 from sleepers import Sleeper, moments
 from sumdrive import MALICIOUS, SETTINGS, Drive, Sum
 
@@ -109,6 +110,8 @@ def of_committees(invited):
         MemberEnvelope(bytes(range(32)), b"a message of the protocol"),
         MemberRefusal(bytes(32), 21),
         OneShotState(bytes(RAND_BYTES), ()),
+        MemberState(MemberPhase.HOLDING, bytes(32), (), (DealtState(2, "c002", 3, bytes(8)),), ()),
+        SeatState(invited.round_plan, invited.membership, b"the state of its protocol's member"),
     )
     return [encode(message) for message in said]
 
@@ -141,7 +144,8 @@ def in_flower():
     """What strategy and node say to each other inside Flower's messages."""
     frames = (bytes(40), b"a message of the round")
     said = (
-        Hello(bytes(range(16))),
+        Hello(bytes(range(16)), None, b""),
+        Hello(bytes(range(16)), make_plan(protocol="oneshot", committee="size = 4"), b"signed"),
         Present("c001", bytes(32), bytes(64)),
         Exchange(1, frames, b""),
         Exchange(0, frames[1:], b"an encoded broadcast"),

@@ -28,12 +28,13 @@ from fedprivacy.flower.records import (
     unpack,
 )
 from fedprivacy.rounds import Envelope, Invitation, Refusal
-from fedprivacy.rounds.messages import INVITATION_LIMIT, reason_of
+from fedprivacy.rounds.messages import INVITATION_LIMIT, MemberRefusal, Summons, reason_of
 from fedprivacy.secagg import SERVER, Send
 from fedprivacy.secagg.masking import messages as m
 from fedprivacy.wire import decode, encode
 from flower_loop import through
 from lying_server import BROADCAST, LENGTH, Table
+from rounddrive import Consortium
 
 GROUP, TRAIN = "1", "train"
 LOG = []
@@ -109,6 +110,35 @@ class NodeClient:
         return app
 
 
+@dataclass
+class NodeMember:
+    """What a `RoundMember` is to a lying server with a committee, a node away from it."""
+
+    context: Context
+    has_left: bool = False
+
+    def receive(self, sender, message):
+        assert sender == SERVER, "in Flower nobody but the strategy speaks to a node"
+        LOG.clear()
+        begins = 1 if _read(Summons, message) else 0
+        content = pack(Exchange(begins, (message,), b""))
+        sent = Message(content, dst_node_id=1, message_type=TRAIN, group_id=GROUP)
+        app = ClientApp(mods=[privacy_mod])
+        app.train()(_trains_nothing)
+        frames = unpack(through(app(through(sent), self.context)).content, Answer).frames
+        for frame in frames:
+            refusal = _read(MemberRefusal, frame)
+            if refusal is not None:
+                self.has_left = True
+                yield Send(SERVER, frame)
+                raise PeerError(reason_of(refusal), "as its node says")
+            yield Send(SERVER, frame)
+
+
+def _trains_nothing(message, context):
+    raise AssertionError("a member is asked to train")
+
+
 def _read(kind, data):
     try:
         return decode(kind, data, limit=INVITATION_LIMIT)
@@ -117,8 +147,14 @@ def _read(kind, data):
 
 
 def move_into_nodes(monkeypatch):
-    """From here on the clients of a `Table` live in nodes."""
+    """From here on the clients of a `Table`, and the members of a `Consortium`, live in nodes."""
     contexts = {}
+
+    def member(consortium, name, number=1, attempt=1):
+        key = (id(consortium), name)
+        if key not in contexts:
+            contexts[key] = consortium, Context(1, 1, {"name": name}, RecordDict(), {})
+        return NodeMember(contexts[key][1])
 
     def client(table, name):
         key = (id(table), name)
@@ -136,6 +172,7 @@ def move_into_nodes(monkeypatch):
     for name in ("run_id", "node_id", "task_id"):
         monkeypatch.setattr(TaskIdentity, f"_{name}", 1)
     monkeypatch.setattr(Table, "client", client)
+    monkeypatch.setattr(Consortium, "member", member)
     monkeypatch.setattr(Table, "broadcast_of", broadcast_of)
     monkeypatch.setattr(mod, "_own", own)
     logger = logging.getLogger("flwr.fedprivacy")

@@ -17,7 +17,7 @@ from fedprivacy.randomness import Rng
 from fedprivacy.secagg.ceremony import Admission, GroupKey
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
-from fedprivacy.secagg.homomorphic.client import HomomorphicClient
+from fedprivacy.secagg.homomorphic.client import HomomorphicClient, opened_context
 from fedprivacy.secagg.homomorphic.messages import CiphertextChunk, DecryptedSum, EncryptedSum
 from fedprivacy.secagg.homomorphic.native import NativeContext, require
 from fedprivacy.secagg.homomorphic.schemes import (
@@ -62,6 +62,10 @@ class _Homomorphic:
         require()
         context = NativeContext.generate(self.scheme).secret_bytes()
         return GroupKey(self.scheme.name, rng.bytes(32), rng.bytes(32), context)
+
+    def check_key(self, key: GroupKey | None) -> None:
+        """Raise `ConfigurationError` for none or another's key, `MissingExtra` for no library."""
+        opened_context(self.scheme, self._known(key))
 
     def upload_sizes(self, plan: SumPlan) -> Iterator[tuple[str, int]]:
         """Ciphertexts at their longest: those of CKKS are compressed by a little."""

@@ -11,7 +11,8 @@ from fedprivacy.randomness import Rng
 from fedprivacy.secagg.cohort import Cohort, Membership
 from fedprivacy.secagg.contract import Adversary, SumPlan
 from fedprivacy.secagg.oneshot.client import RAND_BYTES, OneShotClient, OneShotState
-from fedprivacy.secagg.oneshot.member import MEMBER_RAND_BYTES, CommitteeMember
+from fedprivacy.secagg.oneshot.member import CommitteeMember
+from fedprivacy.secagg.oneshot.member_state import MEMBER_RAND_BYTES, MemberState
 from fedprivacy.secagg.oneshot.parameters import (
     MAX_COMMITTEE,
     OneShotParameters,
@@ -115,3 +116,22 @@ class OneShot:
         return CommitteeMember(
             plan, membership, identity=identity, directory=directory, floor=floor, rand=rand
         )
+
+    @staticmethod
+    def resume_member(
+        state: bytes,
+        plan: SumPlan,
+        membership: Membership,
+        *,
+        identity: Identity,
+        directory: Directory | None,
+        floor: int,
+    ) -> CommitteeMember:
+        found = decode(MemberState, state, limit=len(state))
+        # Once its inputs are closed, a member has no key any more.
+        rand = found.rand or bytes(MEMBER_RAND_BYTES)
+        member = CommitteeMember(
+            plan, membership, identity=identity, directory=directory, floor=floor, rand=rand
+        )
+        member.wake(found)
+        return member

@@ -7,10 +7,12 @@ as its store has it before it signs. It takes no one's word for who the clients 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import TypeVar
 
+import numpy as np
+
+from fedprivacy.arithmetic import share_from_bytes, share_to_bytes
 from fedprivacy.crypto import Directory, Identity, KeyPair, verify
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
 from fedprivacy.secagg.cohort import Membership
@@ -27,6 +29,13 @@ from fedprivacy.secagg.oneshot.keys import (
     signed_input,
     signed_key,
     signed_survivors,
+)
+from fedprivacy.secagg.oneshot.member_state import (
+    MEMBER_RAND_BYTES,
+    SLEEPING,
+    DealtState,
+    MemberPhase,
+    MemberState,
 )
 from fedprivacy.secagg.oneshot.messages import (
     CommitteeEntry,
@@ -45,22 +54,7 @@ from fedprivacy.wire import Message, decode, encode
 
 __all__ = ["MEMBER_RAND_BYTES", "CommitteeMember", "MemberPhase"]
 
-MEMBER_RAND_BYTES = 32
-
 M = TypeVar("M", bound=Message)
-
-
-class MemberPhase(enum.Enum):
-    """What the member has done; the value is the name of the phase it is in."""
-
-    NEW = "new"
-    ADVERTISED = "keys"
-    HOLDING = "input"
-    TOLD = "opening"
-    ANSWERING = "answering"
-    SIGNED = "consistency"
-    ENDED = "ended"
-    FAILED = "failed"
 
 
 class CommitteeMember:
@@ -83,6 +77,7 @@ class CommitteeMember:
             raise ConfigurationError("one-shot aggregation needs a directory: pin one")
         if len(rand) != MEMBER_RAND_BYTES:
             raise ConfigurationError(f"rand has {len(rand)} bytes, not {MEMBER_RAND_BYTES}")
+        self._rand = bytearray(rand)
         self._plan = plan
         self._committee = committee_of(plan)
         self._parameters = parameters_of(plan)
@@ -193,7 +188,7 @@ class CommitteeMember:
         if closed.clients != tuple(sorted(self._clients)):
             raise PeerError(Reason.SHARE_MISSING, "the shares that came are not those announced")
         self._enter(MemberPhase.HOLDING, MemberPhase.TOLD)
-        self._pair = None
+        self._forget_key()
         unopened = tuple(i for i in closed.clients if i not in self._held)
         yield Send(SERVER, encode(UnopenedShares(unopened)))
 
@@ -244,6 +239,48 @@ class CommitteeMember:
 
     # ------------------------------------------------------------------ state
 
+    def suspend(self) -> bytes:
+        """What it needs to go on, secrets and all; it is then dead.
+
+        Raises `ConfigurationError`, and changes nothing, where it is not between two messages.
+        """
+        if self._phase not in SLEEPING:
+            raise ConfigurationError(f"nothing to suspend in phase {self._phase.value}")
+        state = encode(
+            MemberState(
+                self._phase,
+                b"" if self._pair is None else bytes(self._rand),
+                tuple(self._roster.values()),
+                tuple(self._dealt(i) for i in sorted(self._clients)),
+                self._survivors,
+            )
+        )
+        self.fail()
+        return state
+
+    def _dealt(self, index: int) -> DealtState:
+        name, held = self._clients[index], self._held.get(index)
+        if held is None:
+            return DealtState(index, name, 0, b"")
+        return DealtState(index, name, held.floor, share_to_bytes(held.share.astype(np.uint64)))
+
+    def wake(self, state: MemberState) -> None:
+        """Go on where another object was suspended, which was given all else as this one."""
+        self._phase = state.phase
+        if not state.rand:
+            self._pair = None
+            self._rand[:] = bytes(MEMBER_RAND_BYTES)
+        self._roster = {entry.membership.index: entry for entry in state.roster}
+        if state.roster:
+            self._session = session_id(self._plan, state.roster)
+        self._clients = {dealt.index: dealt.client_id for dealt in state.dealt}
+        self._names = set(self._clients.values())
+        for dealt in state.dealt:
+            if dealt.share:
+                share = share_from_bytes(dealt.share, self._parameters.key_elements)
+                self._held[dealt.index] = HeldShare(dealt.floor, share.astype(np.uint32))
+        self._survivors = state.survivors
+
     def _enter(self, before: MemberPhase, after: MemberPhase) -> None:
         if self._phase is not before:
             raise PeerError(Reason.UNEXPECTED, f"not due in phase {self._phase.value}")
@@ -255,8 +292,12 @@ class CommitteeMember:
             self._phase = MemberPhase.FAILED
         self._erase()
 
-    def _erase(self) -> None:
+    def _forget_key(self) -> None:
         self._pair = None
+        self._rand[:] = bytes(MEMBER_RAND_BYTES)
+
+    def _erase(self) -> None:
+        self._forget_key()
         for held in self._held.values():
             held.share[:] = 0
         self._held.clear()

@@ -42,6 +42,7 @@ Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Box = Annotated[bytes, Meta(max_length=_MOST_SHARE_BYTES)]
 Indices = Annotated[tuple[Index, ...], Meta(max_length=MAX_COHORT)]
+Share = Annotated[bytes, Meta(max_length=_MOST_SHARE_BYTES)]
 
 
 class CommitteeKey(Message, frozen=True, tag="committee-key"):
@@ -122,7 +123,7 @@ class UnopenedShares(Message, frozen=True, tag="unopened-shares"):
 class KeySum(Message, frozen=True, tag="key-sum"):
     """Member, phase opening the sum: the sum of the survivors' shares, in words as shares are."""
 
-    share: Annotated[bytes, Meta(max_length=_MOST_SHARE_BYTES)]
+    share: Share
 
     def __repr__(self) -> str:
         # t of these, in t logs, would give the sum of the keys away.
