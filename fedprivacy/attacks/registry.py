@@ -46,7 +46,7 @@ _ALL = (
         _DECIBELS,
         _server(_CURIOUS),
         inversion.deep_leakage,
-        {"steps": 60, "restarts": 3},
+        {"steps": 60, "restarts": 3, "variation": 0.0},
         extra="torch",
         takes_model=True,
     ),

@@ -16,7 +16,7 @@ from fedprivacy.attacks.suites import Ended, Suite, run_kept
 from fedprivacy.attacks.worlds import OwnWorld
 from fedprivacy.cli.consoles import accompanying
 from fedprivacy.cli.progress import counting
-from fedprivacy.errors import ConfigurationError, MissingExtra
+from fedprivacy.errors import ConfigurationError, FedPrivacyError
 from fedprivacy.reporting.attacks import trial_line
 from fedprivacy.rounds import Plan
 from fedprivacy.shipped import shipped_path
@@ -92,9 +92,9 @@ def suite_jobs(name: str, yours: Yours, seeds: tuple[int, ...]) -> list[Job]:
 
 
 def run_all(
-    jobs: Sequence[Job], out: Path | None, *, leaves_out: bool
+    jobs: Sequence[Job], out: Path | None, *, leaves_out: tuple[type[FedPrivacyError], ...]
 ) -> dict[Path, tuple[AttackResult, ...]]:
-    """The results by scenario; a suite leaves out what needs an extra that is not there."""
+    """The results by scenario; what ends in one of `leaves_out` is left out, with a line."""
     kept = None if out is None else SuiteFolder.open(out)
     found: dict[Path, tuple[AttackResult, ...]] = {}
     count = sum(len(job.scenario.settings) * len(job.seeds) for job in jobs)
@@ -106,10 +106,8 @@ def run_all(
                 for one in run_kept(job.scenario, job.seeds, kept, time.perf_counter):
                     ended.append(one)
                     tell(prefix + trial_line(one.trial) + (" (kept)" if one.earlier else ""))
-            except MissingExtra as missing:
-                if not leaves_out:
-                    raise
-                _left_out(job.scenario, missing)
+            except leaves_out as error:
+                _left_out(job.scenario, error)
                 continue
             found[job.path] = job.scenario.results([one.trial for one in ended])
             if kept is not None:

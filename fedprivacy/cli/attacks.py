@@ -12,7 +12,7 @@ import typer
 
 from fedprivacy.cli import audits
 from fedprivacy.cli.help import command, group
-from fedprivacy.errors import ConfigurationError
+from fedprivacy.errors import ConfigurationError, FedPrivacyError, MissingExtra
 
 if TYPE_CHECKING:
     from fedprivacy.attacks.result import AttackResult
@@ -129,14 +129,17 @@ def run(
 
     yours = Yours.read(model, data, plan, option or [])
     seeds = tuple(dict.fromkeys(seed or ()))
+    leaves_out: tuple[type[FedPrivacyError], ...] = ()
     if scenario is not None and suite is None:
         jobs = [Job.of(scenario, yours, seeds)]
     elif suite is not None and scenario is None:
         out = out or Path("runs") / f"attacks-{suite.value}"
         jobs = suite_jobs(suite.value, yours, seeds)
+        # An extra that is not there; of a plan of one's own, what it is not for as well.
+        leaves_out = (MissingExtra,) if plan is None else (MissingExtra, ConfigurationError)
     else:
         raise ConfigurationError("give a scenario, an attack's name or --suite: one of them")
-    results = run_all(jobs, out, leaves_out=suite is not None)
+    results = run_all(jobs, out, leaves_out=leaves_out)
     _tell(jobs, results, as_json=as_json)
     if out is not None:
         accompanying().print(f"the results are in {out / 'attacks'}", soft_wrap=True)
