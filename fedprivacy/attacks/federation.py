@@ -158,7 +158,9 @@ class Federation:
         if name in self.silent:
             # No unit at all, or a vector of zeros.
             return Update(np.zeros((0, length) if self.plan.protects_units else length))
-        return Update(trainer(name, client.broadcast))
+        found = trainer(name, client.broadcast)
+        # One vector where a row a unit is asked for is one unit's.
+        return Update(found[None] if self.plan.protects_units and found.ndim == 1 else found)
 
 
 class _SilentClient(RoundClient):

@@ -46,7 +46,7 @@ _ALL = (
         _DECIBELS,
         _server(_CURIOUS),
         inversion.deep_leakage,
-        {"steps": 60, "restarts": 3},
+        {"steps": 60, "restarts": 3, "variation": 0.0},
         extra="torch",
         takes_model=True,
     ),
@@ -56,7 +56,7 @@ _ALL = (
         "share of the batch within 30 dB",
         _server(_CURIOUS),
         gradients.spear,
-        {"examples": 8, "hidden": 256, "tries": 8_192, "tolerance": 1e-4},
+        {"examples": 8, "hidden": 256, "tries": 32_768},
     ),
     Attack(
         "robbing-the-fed",

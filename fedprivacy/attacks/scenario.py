@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, field
 
 from fedprivacy.attacks.registry import ATTACKS
@@ -127,13 +128,19 @@ class Scenario:
         return dataclasses.replace(self, world=world)
 
     def against(self, plan: Plan) -> Scenario:
-        """The scenario's first setting, and the same attack against a user's own plan."""
+        """The scenario's first setting, and the same attack against a user's own plan.
+
+        Both with more clients than the scenario's, where the plan takes no fewer.
+        """
         first, options = self.settings[0], dict(self.settings[0].options)
-        settled = settle(plan, self.file.clients).plan
+        clients = max(self.file.clients, plan.aggregation.min_clients)
+        settled = settle(plan, clients).plan
         _check_unit(settled, self.attack)
         if settled.noise.rounds and "rounds" in options:
             options["rounds"] = min(options["rounds"], settled.noise.rounds)
-        return dataclasses.replace(self, settings=(first, Setting("your plan", settled, options)))
+        settings = (first, Setting("your plan", settled, options))
+        file = msgspec.structs.replace(self.file, clients=clients)
+        return dataclasses.replace(self, file=file, settings=settings)
 
     def with_options(self, options: Mapping[str, float]) -> Scenario:
         """Every setting with these options over its own."""

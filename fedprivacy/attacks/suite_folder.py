@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from fedprivacy.attacks.journal import Journal, Kept, made_folder
 from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult, Measured
 from fedprivacy.attacks.scenario import Scenario, Setting, Trial
@@ -25,10 +26,9 @@ __all__ = ["SuiteFolder", "kept_results", "write_results"]
 _FOLDER, _TRIALS = "attacks", "trials.jsonl"
 
 
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Line(Kept, frozen=True, kw_only=True):
     """One trial that ended."""
 
-    key: str
     attack: str
     setting: str
     seed: int
@@ -52,7 +52,7 @@ def kept_results(folder: Path) -> tuple[AttackResult, ...]:
 
 def write_results(folder: Path, name: str, results: tuple[AttackResult, ...]) -> Path:
     """Put one attack's results, or those of one purpose, in place as a whole."""
-    path = _made(folder) / f"{name}.json"
+    path = made_folder(folder / _FOLDER) / f"{name}.json"
     part = path.with_suffix(".part")
     text = f"[{','.join(each.to_json().rstrip() for each in results)}]\n"
     with part.open("w", encoding="utf-8") as file:
@@ -63,45 +63,21 @@ def write_results(folder: Path, name: str, results: tuple[AttackResult, ...]) ->
     return path
 
 
-def _made(folder: Path) -> Path:
-    path = folder / _FOLDER
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    return path
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SuiteFolder:
     """The trials of a suite that have ended, in a run's folder."""
 
     folder: Path
-    _kept: dict[str, _Line] = field(default_factory=dict)
+    _journal: Journal[_Line]
 
     @classmethod
     def open(cls, folder: Path) -> SuiteFolder:
         """What earlier runs left there; a last line that was cut off is dropped."""
-        path = _made(folder) / _TRIALS
-        opened = cls(folder)
-        if not path.exists():
-            return opened
-        text = path.read_bytes()
-        whole, _, torn = text.rpartition(b"\n")
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                found = msgspec.json.decode(line, type=_Line)
-            except (msgspec.MsgspecError, RecursionError) as error:
-                raise ConfigurationError(f"{path}, line {number}: {error}") from None
-            opened._kept[found.key] = found
-        if torn:
-            with path.open("r+b") as file:
-                file.truncate(len(text) - len(torn))
-        return opened
+        return cls(folder, Journal.open(made_folder(folder / _FOLDER) / _TRIALS, _Line))
 
     def kept(self, scenario: Scenario, setting: Setting, seed: int) -> Trial | None:
         """The trial of that seed, where it ended before under the same plan, options and code."""
-        line = self._kept.get(_key(scenario, setting, seed))
+        line = self._journal.get(_key(scenario, setting, seed))
         if line is None:
             return None
         return Trial(setting, seed, line.measured or Stopped(line.stopped))
@@ -118,11 +94,7 @@ class SuiteFolder:
             measured=found if isinstance(found, Measured) else None,
             stopped=found.reason if isinstance(found, Stopped) else "",
         )
-        with (self.folder / _FOLDER / _TRIALS).open("ab") as file:
-            file.write(msgspec.json.encode(line) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._kept[line.key] = line
+        self._journal.append(line)
 
     def finish(self, results: tuple[AttackResult, ...]) -> Path:
         """The results of one attack, as the report reads them."""

@@ -55,12 +55,13 @@ class TorchShape:
         def loss(vector: Any, x: Any, y: Any) -> Any:
             return torch.nn.functional.cross_entropy(self._scores(vector, x), y)
 
-        return self._mapped(
-            torch.func.grad(loss),
-            flat,
-            inputs,
-            np.broadcast_to(labels, (*flat.shape[:-1], labels.shape[-1])),
-        )
+        each = np.broadcast_to(labels, (*flat.shape[:-1], labels.shape[-1]))
+        found = self._mapped(torch.func.grad(loss), flat, inputs, each)
+        if not np.isfinite(found).all():
+            raise ConfigurationError(
+                "the model's gradient is not finite: mend the model or the data, or lower the rate"
+            )
+        return found
 
     def log_probabilities(self, flat: Floats, inputs: Floats) -> Floats:
         """`(..., examples, classes)`; inputs without the leading axes are everybody's."""

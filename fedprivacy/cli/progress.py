@@ -1,13 +1,13 @@
-"""What a run shows while it runs: a line for each round, and a bar where there is a terminal."""
+"""What a command shows while it runs: a line for each thing that ends, and a bar on a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fedprivacy.reporting.rounds import round_line
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedprivacy.simulation.run import Observer
     from fedprivacy.transport import PhaseMeter
 
-__all__ = ["watching"]
+__all__ = ["counting", "watching"]
 
 
 @contextmanager
@@ -32,6 +32,31 @@ def watching(console: Console) -> Iterator[Observer]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         yield _Bar(console, progress)
+
+
+@contextmanager
+def counting(console: Console, what: str, count: int) -> Iterator[Callable[[str], None]]:
+    """Takes a line for each of `count` things that has ended."""
+
+    def line(told: str) -> None:
+        console.print(told, soft_wrap=not console.is_terminal)
+
+    if not console.is_terminal:
+        yield line
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=count)
+
+        def both(told: str) -> None:
+            line(told)
+            progress.advance(task)
+
+        yield both
 
 
 class _Lines:

@@ -107,6 +107,7 @@ def _audit(audit: AuditRecord | None) -> Iterator[Block]:
     yield Chart(chart, f"Of one run of {rounds}; a bound above the claim would refute it.")
     yield Told(audit_told(audit), counted=True)
     yield Text(
-        "A canary is a vector as long as one unit's may be, at a client or at nobody by a coin; "
-        "the clients without noise are the server's own. The test was fixed before the first run."
+        "A canary is a vector as long as one unit's may be, in the sum or not by a coin; the "
+        "clients without noise are the server's own. The test was fixed before the first run. The "
+        "estimate (Andrew et al. 2023) may lie on either side of epsilon: no verdict hangs on it."
     )

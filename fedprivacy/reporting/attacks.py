@@ -16,6 +16,7 @@ from fedprivacy.attacks.stage import Attack, Stopped
 from fedprivacy.reporting.tables import add_rows, figures, titled, titled_table
 from fedprivacy.reporting.text import counted, printable
 from fedprivacy.rounds.record import AuditRecord
+from fedprivacy.rounds.rules import CLIENT_UNIT
 from fedprivacy.secagg import Adversary
 
 __all__ = [
@@ -125,8 +126,16 @@ def audit_told(audit: AuditRecord) -> list[tuple[str, str]]:
         ("runs, and canaries in each", f"{audit.runs:,}, {audit.canaries:,}"),
         ("guesses that were right", f"{audit.correct:,} of {audit.runs * audit.guesses:,}"),
         ("p-value of the claim", f"{audit.p_value:.2g}"),
+        ("an estimate by cosines, and no bound: epsilon is about", f"{audit.estimate:.3g}"),
+        ("one canary is", _canary(audit)),
         ("clients, and of them without noise", f"{audit.clients:,}, {audit.silent:,}"),
     ]
+
+
+def _canary(audit: AuditRecord) -> str:
+    """In which unit the audit speaks."""
+    unit = printable(audit.unit)
+    return "all that one client sends" if unit == CLIENT_UNIT else f"the gradient of one {unit}"
 
 
 def audit_verdict(audit: AuditRecord) -> str:

@@ -222,13 +222,18 @@ class SimulatedRun(_Part, frozen=True, kw_only=True):
 class AuditRecord(_Part, frozen=True, kw_only=True):
     """What canaries in further runs of the same plan showed, beside what is accounted for them.
 
-    Every run is of so many rounds, each over the whole cohort, with vectors of `canaries` values.
+    Every run is of so many rounds, each over the whole cohort, with vectors of `length` values.
     """
 
+    unit: str
+    """What one canary is: a `client` with all that it sends, or what the plan's unit is called."""
     epsilon: Annotated[float, Meta(ge=0.0)]
     """What the accountant says of one such run at `delta`, at most."""
     lower_bound: Annotated[float, Meta(ge=0.0)]
     """What the runs show together, at least; false with probability `error` at most."""
+    estimate: Annotated[float, Meta(ge=0.0)]
+    """Of epsilon by the cosines of the canaries (Andrew et al. 2023): it may lie on either side of
+    the true one, and bounds nothing."""
     delta: Annotated[float, Meta(gt=0.0, lt=1.0)]
     error: Annotated[float, Meta(gt=0.0, lt=1.0)]
     """With which a correct mechanism is accused, at most; fixed before the first run."""
@@ -237,6 +242,8 @@ class AuditRecord(_Part, frozen=True, kw_only=True):
     clients: Annotated[int, Meta(ge=1)]
     silent: Annotated[int, Meta(ge=0)]
     """Corrupt clients among them, that left out their noise."""
+    length: Annotated[int, Meta(ge=1)]
+    """Values of an update."""
     canaries: Annotated[int, Meta(ge=1)]
     """In each run, as large as one unit may be, each in or out by a coin."""
     guesses: Annotated[int, Meta(ge=1)]

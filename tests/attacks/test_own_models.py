@@ -216,6 +216,15 @@ def test_a_plan_of_ones_own_caps_the_rounds_that_it_allows(project):
     assert changed.settings[0] == scenario.settings[0]
 
 
+def test_a_gradient_that_is_not_finite_is_one_clear_line():
+    module = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        module.weight.fill_(float("nan"))
+    shape = TorchShape(module)
+    with pytest.raises(ConfigurationError, match="gradient is not finite: mend the model or the"):
+        shape.gradient(shape.start, np.ones((3, 2)), np.zeros(3, dtype=np.int64))
+
+
 def test_a_model_that_cannot_be_run_side_by_side_is_refused(place):
     class Choosy(torch.nn.Module):
         def __init__(self):

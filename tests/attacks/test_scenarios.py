@@ -15,7 +15,9 @@ from fedprivacy.attacks.registry import ATTACKS
 from fedprivacy.attacks.result import AttackResult, Measured
 from fedprivacy.attacks.scenario import Scenario
 from fedprivacy.attacks.stage import Stopped
+from fedprivacy.cli.attack_jobs import Yours, suite_jobs
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.rounds import Plan
 
 QUICK = (
     "analytic",
@@ -25,6 +27,10 @@ QUICK = (
     "gradient-cosine",
     "fedmia",
     "spear",
+    "robbing-the-fed",
+    "label-histogram",
+    "backdoor",
+    "audit",
 )
 
 
@@ -48,7 +54,7 @@ def test_a_quick_attack_is_as_expected(folder, name):
     found = assert_as_expected(folder / name / "scenario.toml", (1,))
     for setting, result in found.items():
         assert result.stopped or result.seeds == (1,)
-        assert (result.noise != "none") == setting.startswith("secagg-dp")
+        assert (result.noise == "none") or "plain" not in setting
 
 
 @pytest.mark.nightly
@@ -71,6 +77,18 @@ def test_every_attack_has_a_folder_and_every_folder_an_attack(folder):
             assert part in readme
         assert f"attacks/{name}/scenario.toml" in readme
         assert len(scenario.file.seeds) >= 5
+
+
+def test_a_suite_on_a_users_plan_leaves_out_what_the_plan_is_not_for(project, capsys):
+    plan = project / "examples/flower/torch-digits/privacy.toml"
+    jobs = suite_jobs("quick", Yours.read(None, None, plan, []), ())
+    asked = Plan.from_toml(plan)
+    assert {job.scenario.attack.name for job in jobs} == {
+        name for name, attack in ATTACKS.items() if not attack.averages
+    }
+    assert all(job.scenario.file.clients >= asked.aggregation.min_clients for job in jobs)
+    assert all(job.scenario.is_changed and len(job.seeds) == 1 for job in jobs)
+    assert capsys.readouterr().err.count("lira is left out: plan.dataset.unit = digit") == 1
 
 
 def test_a_trial_is_a_function_of_its_seed(folder):

@@ -30,6 +30,18 @@ def test_a_run_tells_target_control_and_difference(cli, scenario):
     assert "as expected.json says" in done.err
 
 
+def test_a_flower_apps_plan_is_a_target_beside_the_first_setting(cli, project):
+    """Its unit is one picture: what a client sends in this attack is one unit's."""
+    plan = project / "examples/flower/torch-digits/privacy.toml"
+    done = cli("attack", "run", "sparse-coordinates", "--seed", 1, "--plan", plan, "--json")
+    assert done.code == 0, done.err
+    open_, yours = json.loads(done.out)
+    assert (open_["setting"], yours["setting"]) == ("secagg", "your plan")
+    assert yours["noise"] == "distributed, multiplier 5.3"
+    assert open_["measured"][0]["target"] > 0.9
+    assert yours["measured"][0]["target"] < 0.2
+
+
 def test_json_is_all_of_stdout(cli, scenario):
     done = cli("attack", "run", scenario, "--seed", 6, "--seed", 6, "--json")
     found = json.loads(done.out)

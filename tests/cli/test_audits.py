@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from audits import less_noise
+from audits import PLAN, less_noise
+from fedprivacy.attacks.auditing.canaries import CanaryRun
 from fedprivacy.rounds import RunRecord
 
 
@@ -30,6 +31,42 @@ def test_an_audit_of_a_run_stands_in_its_record_and_its_report(cli, run):
     assert "epsilon shown by the canaries" in (run / "report.html").read_text("utf-8")
 
 
+def test_an_interrupted_audit_says_where_it_goes_on_and_does(cli, run, monkeypatch):
+    words = ("attack", "audit", "--run", run, "--runs", 2, "--canaries", 256)
+    scores, ended = CanaryRun.observed, []
+
+    def once(self, *, rng):
+        if ended:
+            raise KeyboardInterrupt
+        ended.append(1)
+        return scores(self, rng=rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CanaryRun, "observed", once)
+        stopped = cli(*words)
+    assert stopped.code == 130
+    assert f"what had ended is in {run}: run the same to go on" in stopped.err
+    assert RunRecord.from_json((run / "record.json").read_bytes()).audit is None
+    done = cli(*words, "--json")
+    assert "seed 1: " in done.err
+    assert done.err.count("(kept)") == 1
+    found = json.loads(done.out)
+    assert (found["runs"], found["unit"]) == (2, "patient")
+    assert not list((run / "attacks").iterdir())
+
+
+def test_a_plan_whose_unit_is_a_client_is_audited(cli, tmp_path):
+    plan = tmp_path / "privacy.toml"
+    plan.write_text(PLAN.replace("patient", "client"), "utf-8")
+    done = cli("attack", "audit", plan, "--clients", 12, "--runs", 8, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["unit"], found["canaries"], found["clients"]) == ("client", 10, 12)
+    few = cli("attack", "audit", plan, "--clients", 12, "--runs", 2)
+    assert few.code == 2
+    assert "take more runs, guesses or canaries" in few.err
+
+
 def test_a_refuted_claim_fails(cli):
     with less_noise(400):
         done = cli("attack", "audit", "--runs", 1, "--json")
@@ -44,7 +81,7 @@ def test_a_refuted_claim_fails(cli):
     [
         (("{plan}",), "Give --clients"),
         (("{plan}", "--run", "{run}"), "are two plans: name one of them"),
-        (("--canaries", 1000), "canaries = 1000 is no power of two"),
+        (("--canaries", 4096), "10 clients hold 1280 units: take fewer"),
         (("--delta", "1e-3"), "claim a smaller delta"),
         (("--guesses", 3), "guesses = 3 about 1024 canaries"),
         (("--run", "nowhere"), "nowhere/record.json: No such file"),

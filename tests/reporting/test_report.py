@@ -39,14 +39,17 @@ SECTIONS = {
 }
 """Each with how many charts it has."""
 AUDIT = AuditRecord(
+    unit="patient",
     epsilon=1.26,
     lower_bound=0.31,
+    estimate=1.31,
     delta=1e-7,
     error=1e-3,
     runs=3,
     rounds=1,
     clients=12,
     silent=2,
+    length=1024,
     canaries=1024,
     guesses=100,
     correct=171,
@@ -127,6 +130,8 @@ def test_it_says_what_the_record_says(html, record):
     assert record.plan_hash in section(html, "plan")
     assert "survivors-overlap" in section(html, "attacks")
     assert "171 of 300" in section(html, "audit")
+    assert "an estimate by cosines, and no bound: epsilon is about" in section(html, "audit")
+    assert "the gradient of one patient" in section(html, "audit")
 
 
 def test_json_holds_the_same(folder, record):

@@ -1,4 +1,4 @@
-"""Canaries in real runs of the round loop: gradients as large as one unit may have, in or out."""
+"""Canaries in real runs of the round loop: vectors as large as one unit may have, in or out."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from fedprivacy.randomness import Rng
 from fedprivacy.rounds import Plan
 from fedprivacy.rounds.privacy import release_of, round_event
 
-__all__ = ["CanaryRun", "claimed_epsilon", "scored"]
+__all__ = ["CanaryRun", "Observation", "claimed_epsilon", "room", "scored"]
 
 Floats = NDArray[np.float64]
+_LENGTH = 1024
+"""Values of an update, at least: enough for the cosine of two directions to be nearly normal."""
 
 
 def scored(view: View, canaries: Floats) -> Floats:
@@ -37,14 +39,29 @@ def claimed_epsilon(plan: Plan, cohort: int, length: int, delta: float, rounds: 
     return epsilon_of([released], delta, plan.dataset.adjacency).epsilon
 
 
+def room(plan: Plan, clients: int, silent: int) -> int:
+    """How many units honest clients hold at most."""
+    each = plan.update.max_units_per_client if plan.protects_units else 1
+    return each * (clients - silent)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What the server saw of all canaries, and the cosines of its sum with those that were in."""
+
+    scores: CanaryScores
+    cosines: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class CanaryRun:
     """Some rounds of `clients`, of whom `silent` are the server's own and leave out their noise.
 
-    `canaries`, a power of two, is the length of the update as well: canary i is row i of a Hadamard
-    matrix, `strength` times as long as the clip. No coordinate is large, so that it is the clip and
-    nothing after it that bounds a longer one; and no canary shows in another's score. Each is a
-    unit of its own, at an honest client, or at nobody, by a fair coin, and in every round alike.
+    Canary i is row i of a Hadamard matrix, `strength` times as long as the clip. No coordinate is
+    large, so that it is the clip and nothing after it that bounds a longer one; and no canary shows
+    in another's score. Each is a unit of its own, and in or out by a fair coin, in every round
+    alike: where the plan's unit is smaller than a client, the gradient of one at an honest client,
+    or at nobody; where it is the client, all that an honest client sends, or a vector of zeros.
     """
 
     plan: Plan
@@ -55,13 +72,8 @@ class CanaryRun:
     rounds: int = 1
 
     def __post_init__(self) -> None:
-        rules = self.plan.update
-        if not self.plan.protects_units:
-            raise ConfigurationError(
-                "plan.dataset.unit = client holds one canary a client: name a smaller unit"
-            )
-        if self.canaries < 2 or self.canaries & (self.canaries - 1):
-            raise ConfigurationError(f"canaries = {self.canaries} is no power of two: choose one")
+        if self.canaries < 2:
+            raise ConfigurationError(f"canaries = {self.canaries}: at least 2")
         if self.rounds < 1 or not 0 <= self.silent < self.clients:
             raise ConfigurationError(
                 f"rounds = {self.rounds}, clients = {self.clients}, silent = {self.silent}: at "
@@ -72,19 +84,28 @@ class CanaryRun:
             raise ConfigurationError(
                 f"rounds = {self.rounds} where plan.noise.rounds = {allowed}: clients refuse more"
             )
-        most = rules.max_units_per_client * (self.clients - self.silent)
+        most = room(self.plan, self.clients, self.silent)
         if self.canaries > most:
             raise ConfigurationError(
                 f"canaries = {self.canaries} where {self.clients - self.silent} clients hold "
-                f"{most} units: raise plan.update.max_units_per_client"
+                f"{most} units: take fewer"
             )
+
+    @property
+    def length(self) -> int:
+        """Of the update: a power of two."""
+        return max(_LENGTH, 1 << (self.canaries - 1).bit_length())
 
     def epsilon(self, delta: float) -> float:
         """What is claimed of these rounds."""
-        return claimed_epsilon(self.plan, self.clients, self.canaries, delta, self.rounds)
+        return claimed_epsilon(self.plan, self.clients, self.length, delta, self.rounds)
 
     def scores(self, *, rng: Rng) -> CanaryScores:
         """Run the rounds, and score each canary by their sums alone; raises `RoundAborted`."""
+        return self.observed(rng=rng).scores
+
+    def observed(self, *, rng: Rng) -> Observation:
+        """The same, with the cosines of the canaries that were in."""
         included = Draw(rng.child("coins")).coins(self.canaries)
         rows = self._rows()
         federation = Federation.of(
@@ -96,11 +117,13 @@ class CanaryRun:
         def trainer(name: str, _: bytes) -> Floats:
             mine = np.arange(self.canaries) % honest == places[name]
             held: Floats = rows[mine & included] * self.plan.update.clip * self.strength
-            return held
+            return held if self.plan.protects_units else held.sum(axis=0)
 
         with federation:
-            seen = [self._round(federation, number, trainer) for number in self._numbers]
-        return CanaryScores(scored(View(tuple(seen)), rows), included)
+            view = View(tuple(self._round(federation, n, trainer) for n in self._numbers))
+        scores = CanaryScores(scored(view, rows), included)
+        norm = float(np.linalg.norm(view.sums.sum(axis=0)))
+        return Observation(scores, scores.of_included / max(norm, 1e-300))
 
     @property
     def _numbers(self) -> range:
@@ -108,13 +131,13 @@ class CanaryRun:
 
     def _round(self, federation: Federation, number: int, trainer: Trainer) -> RoundView:
         broadcast = b"audit, round %d" % number
-        attempt = federation.round(number, trainer, broadcast=broadcast, length=self.canaries)
+        attempt = federation.round(number, trainer, broadcast=broadcast, length=self.length)
         if attempt.outcome.error is not None:
             error: RoundAborted = attempt.outcome.error
             raise error
         return attempt.view
 
     def _rows(self) -> Floats:
-        rows = np.eye(self.canaries)
+        rows = np.eye(self.length)
         walsh_hadamard(rows)
-        return rows
+        return rows[: self.canaries]

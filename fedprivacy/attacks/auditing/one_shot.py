@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedprivacy.attacks.auditing.gaussians import two_gaussians_epsilon
 from fedprivacy.errors import ConfigurationError
 
-__all__ = ["Estimate", "one_shot_estimate"]
+__all__ = ["Estimate", "estimate_of", "one_shot_estimate"]
 
 LEAST_DIMENSION = 1000
 """From here on the cosine of two random directions is as good as normal."""
@@ -36,13 +36,19 @@ def one_shot_estimate(cosines: NDArray[np.float64], dimension: int, delta: float
     the order of dimension times the noise's variance, add up themselves and lower it. Source:
     Andrew et al., "One-shot empirical privacy estimation for federated learning" (2023), section 4.
     """
+    if len(cosines) < 2:
+        raise ConfigurationError(f"{len(cosines)} canaries show no deviation: take more")
+    return estimate_of(float(np.mean(cosines)), float(np.std(cosines)), dimension, delta)
+
+
+def estimate_of(mean: float, deviation: float, dimension: int, delta: float) -> Estimate:
+    """The same from the cosines' mean and deviation, those of several runs pooled as well."""
     if dimension < LEAST_DIMENSION:
         raise ConfigurationError(
             f"dimension = {dimension} is below {LEAST_DIMENSION}: the estimate takes cosines for "
             "normal; use the one-run bound"
         )
-    if len(cosines) < 2:
-        raise ConfigurationError(f"{len(cosines)} canaries show no deviation: take more")
-    mean, deviation = float(np.mean(cosines)), float(np.std(cosines, ddof=0))
+    if not deviation:
+        return Estimate(math.inf, delta)
     epsilon = two_gaussians_epsilon(0.0, 1 / math.sqrt(dimension), mean, deviation, delta)
     return Estimate(epsilon, delta)

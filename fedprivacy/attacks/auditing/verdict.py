@@ -55,13 +55,19 @@ class Registered:
     def __post_init__(self) -> None:
         if self.runs < 1:
             raise ConfigurationError(f"runs = {self.runs}: a verdict needs at least one")
-        least = self._p_value(self.runs * self.guesses)
-        if least > self.error:
-            canaries = self.runs * self.canaries
+        every, canaries = self.runs * self.guesses, self.runs * self.canaries
+        least = self._p_value(every)
+        if least <= self.error:
+            return
+        said = f"even if every guess is right, p = {least:.2g} is above {self.error:g}"
+        if one_run_p_value(canaries, every, every, self.epsilon, 0.0) > self.error:
             raise ConfigurationError(
-                f"delta = {self.delta:g} with {canaries:,} canaries: even if every guess is "
-                f"right, p = {least:.2g} is above {self.error:g}: claim a smaller delta"
+                f"{every:,} guesses against epsilon = {self.epsilon:.3g}: {said}: take more runs, "
+                "guesses or canaries"
             )
+        raise ConfigurationError(
+            f"delta = {self.delta:g} with {canaries:,} canaries: {said}: claim a smaller delta"
+        )
 
     def verdict(self, correct: Sequence[int]) -> Verdict:
         """From the number of right guesses in each of the runs."""

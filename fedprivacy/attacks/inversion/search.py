@@ -18,7 +18,7 @@ from fedprivacy.errors import ConfigurationError, MissingExtra
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Search", "module_gradient", "parameters_of", "torch_of"]
+__all__ = ["Search", "module_gradient", "parameters_of", "torch_of", "total_variation"]
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +54,15 @@ def parameters_of(model: nn.Module) -> list[Any]:
     if not found:
         raise ConfigurationError("model has no parameter that is trained: nothing leaks from it")
     return found
+
+
+def total_variation(inputs: Tensor) -> Any:
+    """How much neighbouring pixels differ; 0 of inputs that do not end in height and width."""
+    if inputs.ndim < 3:  # neighbours in a table's row mean nothing
+        return 0.0
+    down = (inputs[..., 1:, :] - inputs[..., :-1, :]).abs().mean()
+    across = (inputs[..., :, 1:] - inputs[..., :, :-1]).abs().mean()
+    return down + across
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +169,4 @@ class Search:
         own = torch.cat([part.flatten() for part in parts])
         norms = own.norm() * aim.norm()
         apart = 1 - (own @ aim) / (norms + 1e-12)
-        if inputs.ndim < 3:  # neighbours in a table's row mean nothing
-            return apart
-        down = (inputs[..., 1:, :] - inputs[..., :-1, :]).abs().mean()
-        across = (inputs[..., :, 1:] - inputs[..., :, :-1]).abs().mean()
-        return apart + self.variation * (down + across)
+        return apart + self.variation * total_variation(inputs)

@@ -2,13 +2,13 @@
 
 Source: Dimitrov et al., "SPEAR: exact gradient inversion of batches in federated learning" (2024),
 section 4. The gradient of the first layer's weights is E X, errors of the units times inputs; E is
-sparse where units are off. A decomposition L R of it is known; what is sought is the Q for which
-L Q = E.
+zero where a unit is off. A decomposition L R of it is known; what is sought is the Q for which
+L Q = E, column by column: a direction q for which L q is zero in many rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,126 +21,211 @@ from fedprivacy.errors import ConfigurationError
 __all__ = ["Spear"]
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 _MOST = 10
 """Examples beyond which directions are found too rarely: of 2^batch tries, the batch's own size."""
-_SAME = 0.999
-"""Cosine from which two directions are one."""
-_SINGLE = 1e-3
+_DEVIATIONS = 4.0
+"""Of the noise: an error below as many counts as zero."""
+_CLEAR = 0.05
+"""Where noise reaches this share of the largest error, too little is seen to count zeros."""
+_MORE = 3
+"""Units that must be off for one direction and on for another, for them to be two examples."""
 _APART = 1e-2
-_ALIVE = 1e-4
 _BELIEVED = 0.98
-_CHUNK = 512
+_CHUNK, _BEST = 256, 16
+_POLISHED = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Direction:
+    """A unit vector q, `(batch,)`, and the units for which L q is zero, `(alive,)`."""
+
+    vector: Floats
+    off: Flags
+
+    @property
+    def zeros(self) -> int:
+        return int(self.off.sum())
+
+    def adds_to(self, other: _Direction) -> bool:
+        """Whether it is more than a mixture that contains `other`.
+
+        What is zero for a mixture of k examples is zero for each of them, but for k - 1 units.
+        """
+        return int((self.off & ~other.off).sum()) >= _MORE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Gradient:
+    """The first layer's gradient as `left * sizes @ right`, of rank `batch` but for its noise.
+
+    Columns of `left`, `(units, batch)`, are orthonormal: no example is louder than another. Of the
+    units, those are kept that are on for anybody. `noise` is the deviation of one entry.
+    """
+
+    left: Floats
+    sizes: Floats
+    right: Floats
+    alive: NDArray[np.intp]
+    noise: float
+
+    @classmethod
+    def of(cls, hidden: Floats, batch: int) -> _Gradient:
+        """The noise, rounding's above all, is what is left beyond the rank."""
+        units, inputs = hidden.shape
+        left, sizes, right = np.linalg.svd(hidden, full_matrices=False)
+        rest = np.linalg.norm(sizes[batch:]) / np.sqrt((units - batch) * (inputs - batch))
+        noise = max(float(rest), float(np.finfo(np.float64).eps * sizes[0]))
+        left, sizes, right = left[:, :batch], sizes[:batch], right[:batch]
+        loud = np.linalg.norm(left * sizes, axis=1) > _DEVIATIONS * noise * np.sqrt(batch)
+        # Where even the rank is in doubt, nothing is alive.
+        alive = np.flatnonzero(loud & (sizes[-1] > _DEVIATIONS * noise))
+        return cls(left[alive], sizes, right, alive, noise)
+
+    @property
+    def batch(self) -> int:
+        return len(self.sizes)
+
+    def reach(self, directions: Floats) -> Floats:
+        """How far noise takes an error that is zero, for each row of `(count, batch)`."""
+        found: Floats = _DEVIATIONS * self.noise * np.linalg.norm(directions / self.sizes, axis=-1)
+        return found
+
+    def polished(self, vector: Floats, off: Flags) -> _Direction | None:
+        """By all units that are off, instead of few; None where it is lost in the noise."""
+        loud = self.left * self.sizes
+        for _ in range(_POLISHED):
+            if off.sum() < 2 * self.batch:
+                return None
+            # In these coordinates noise is alike in all: the least squares are the likeliest.
+            vector = self.sizes * np.linalg.svd(loud[off], full_matrices=False)[2][-1]
+            vector = vector / np.linalg.norm(vector)
+            before, off = off, np.abs(self.left @ vector) < self.reach(vector)
+            if (before == off).all():
+                break
+        return _Direction(vector, off)
+
+    def drawn(self, known: Sequence[_Direction], draw: Draw) -> list[_Direction]:
+        """From one chunk of null vectors of batch - 1 units: those that are zero for the most.
+
+        Half of the units are drawn from all; the others, but for one, from those that are zero for
+        one direction: of what two examples share, one unit more is often one of them alone.
+        """
+        shape = (_CHUNK, self.batch - 1)
+        chosen = draw.below(len(self.left), shape[0] * shape[1]).reshape(shape)
+        if known:
+            picks = draw.below(len(known), _CHUNK // 2)
+            places = draw.fractions(_CHUNK // 2, self.batch - 2)
+            for row, pick, place in zip(chosen, picks, places, strict=False):
+                zeros = np.flatnonzero(known[pick].off)
+                row[:-1] = zeros[(place * len(zeros)).astype(np.intp)]
+        _, spread, rows = np.linalg.svd(self.left[chosen], full_matrices=True)
+        nulls = rows[:, -1]
+        errors = np.abs(nulls @ self.left.T)
+        # A null vector of few units carries their noise, the more the nearer it is to a second one.
+        usual = np.sqrt(np.mean(np.square(self.left).sum(axis=1)))
+        reach = self.reach(nulls) * (1 + usual / np.maximum(spread[:, -1], 1e-300))
+        off = errors < reach[:, None]
+        counts = np.where(reach < _CLEAR * errors.max(axis=1), off.sum(axis=1), 0)
+        counts[~_adds(off, counts, known)] = 0
+        fresh: list[_Direction] = []
+        for place in np.argsort(-counts):
+            found = _Direction(nulls[place], off[place])
+            if len(fresh) == _BEST or not counts[place]:
+                break
+            if all(found.adds_to(each) for each in fresh):
+                better = self.polished(found.vector, found.off)
+                if better is not None:
+                    fresh.append(better)
+        return fresh
 
 
 @dataclass(frozen=True, slots=True)
 class Spear:
-    """Searches for sparse directions; `tries` null vectors at most, in chunks.
+    """Searches for sparse directions among `tries` null vectors at most, in chunks."""
 
-    A unit counts as off for an example where its error is below `tolerance` of the largest.
-    """
-
-    tries: int = 40_000
-    tolerance: float = 1e-4
+    tries: int = 32_768
 
     def inputs(
         self, gradient: Floats, weights: Floats, shape: Mlp, batch: int, draw: Draw
     ) -> Floats:
-        """`(found, inputs)` in no order, `batch` of them or fewer.
+        """`(found, inputs)` in no order, `batch` of them or none.
 
         `weights` are the model's, which the server knows: what is found is believed from the share
         of units on that the inputs and the errors agree about. Raises `ConfigurationError` for more
-        than ten examples.
+        than ten examples, or not fewer than units or inputs.
         """
         if not 1 <= batch <= _MOST:
             raise ConfigurationError(f"batch = {batch} is outside 1 to {_MOST}: SPEAR ends there")
+        if batch >= min(shape.hidden, shape.inputs):
+            raise ConfigurationError(
+                f"batch = {batch} where there are {shape.hidden} units and {shape.inputs} inputs: "
+                "SPEAR takes more of both"
+            )
         layers, model = shape.layers(gradient), shape.layers(weights)
-        left, sizes, right = np.linalg.svd(layers.hidden, full_matrices=False)
-        left, spread = left[:, :batch], sizes[:batch, None] * right[:batch]
-        # Rows of units that are off for everybody hold nothing to choose from.
-        alive = np.flatnonzero(np.linalg.norm(left, axis=1) > _ALIVE * np.abs(left).max())
-
-        def measure(directions: list[Floats]) -> tuple[Floats, Floats]:
-            """The inputs, `(batch, inputs)`, and the share of units that agree with each."""
-            columns = np.array(directions).T
-            # The bias' gradient is the sum of all errors: it says how long each direction is.
-            scaled = columns * np.linalg.lstsq(columns, left.T @ layers.hidden_bias, rcond=None)[0]
-            errors = np.abs(left @ scaled)
-            inputs = np.linalg.pinv(scaled) @ spread
-            on = inputs @ model.hidden.T + model.hidden_bias > 0
-            return inputs, (on == (errors >= self.tolerance * errors.max(axis=0)).T).mean(axis=1)
-
-        pool: list[tuple[int, Floats]] = []
+        seen = _Gradient.of(layers.hidden, batch)
         best, most = np.zeros((0, shape.inputs)), 0.0
+        if len(seen.left) < 2 * batch:
+            return best
+        if batch == 1:
+            alone = _Direction(np.ones(1), np.zeros(len(seen.alive), dtype=bool))
+            return _inputs(seen, [alone], layers.hidden_bias)
+        pool: list[_Direction] = []
         for _ in range(0, self.tries, _CHUNK):
-            pool = self._sparsest(pool, left, alive, batch, draw)
+            pool = _sparsest([*pool, *seen.drawn(pool, draw)], batch)
             directions = _independent(pool, batch)
-            if len(directions) == batch:
-                candidates = [vector for _, vector in pool]
-                inputs, agreed = self._settled(directions, candidates, measure)
-                if agreed > most:
-                    best, most = inputs, agreed
+            if len(directions) < batch:
+                continue
+            inputs = _inputs(seen, directions, layers.hidden_bias)
+            on = (inputs @ model.hidden.T + model.hidden_bias > 0)[:, seen.alive]
+            agreed = min(
+                float(np.mean(row != each.off)) for row, each in zip(on, directions, strict=True)
+            )
+            if agreed > most:
+                best, most = inputs, agreed
             if most > _BELIEVED:
                 break
         return best
 
-    def _settled(
-        self,
-        directions: list[Floats],
-        candidates: list[Floats],
-        measure: Callable[[list[Floats]], tuple[Floats, Floats]],
-    ) -> tuple[Floats, float]:
-        """The inputs once no candidate in any place makes them agree better, and their least share.
 
-        The sparsest directions may be sums of two: examples that are alike switch the same units.
-        """
-        inputs, agreed = measure(directions)
-        for place in np.argsort(agreed):
-            if agreed.min() > _BELIEVED:
-                break
-            for candidate in candidates:
-                swapped = [*directions[:place], candidate, *directions[place + 1 :]]
-                other, share = measure(swapped)
-                if share.sum() > agreed.sum() + 1e-9:
-                    directions, inputs, agreed = swapped, other, share
-        return inputs, float(agreed.min())
-
-    def _sparsest(
-        self,
-        pool: list[tuple[int, Floats]],
-        left: Floats,
-        alive: NDArray[np.intp],
-        batch: int,
-        draw: Draw,
-    ) -> list[tuple[int, Floats]]:
-        """The pool with one chunk of null vectors of batch - 1 units; the sparsest of all kept."""
-        if batch == 1:
-            return [(0, np.ones(1))]
-        if len(alive) < 2 * batch:
-            return pool
-        chosen = alive[draw.below(len(alive), _CHUNK * (batch - 1))].reshape(_CHUNK, batch - 1)
-        _, sizes, rows = np.linalg.svd(left[chosen], full_matrices=True)
-        # Where more than one vector vanishes on these units, none of them is singled out.
-        nulls = rows[sizes[:, -1] > _SINGLE * sizes[:, 0], -1]
-        errors = np.abs(left[alive] @ nulls.T)
-        off = (errors < self.tolerance * errors.max(axis=0)).sum(axis=0)
-        found = [(int(count), vector) for count, vector in zip(off, nulls, strict=True)]
-        kept: list[tuple[int, Floats]] = []
-        for count, vector in sorted([*pool, *found], key=lambda each: -each[0]):
-            if all(abs(float(vector @ other)) < _SAME for _, other in kept):
-                kept.append((count, vector))
-            if len(kept) == 8 * batch:
-                break
-        return kept
+def _inputs(seen: _Gradient, directions: list[_Direction], bias: Floats) -> Floats:
+    """The X for which L Q X is the gradient, `(batch, inputs)`."""
+    columns = np.array([each.vector for each in directions]).T
+    # The bias' gradient is the sum of all errors: it says how long each direction is.
+    scaled = columns * np.linalg.lstsq(columns, seen.left.T @ bias[seen.alive], rcond=None)[0]
+    found: Floats = np.linalg.pinv(scaled) @ (seen.sizes[:, None] * seen.right)
+    return found
 
 
-def _independent(pool: list[tuple[int, Floats]], batch: int) -> list[Floats]:
+def _adds(off: Flags, counts: NDArray[np.integer], known: Sequence[_Direction]) -> Flags:
+    """Which rows of `off` add to every known direction that is zero for as many, all at once."""
+    if not known:
+        return np.ones(len(off), dtype=bool)
+    others = np.array([each.off for each in known])
+    outside = off.astype(np.float32) @ (~others).T.astype(np.float32)
+    found: Flags = ((outside >= _MORE) | (others.sum(axis=1) < counts[:, None])).all(axis=1)
+    return found
+
+
+def _sparsest(pool: list[_Direction], batch: int) -> list[_Direction]:
+    """From the sparsest on, those that are not made of the ones before."""
+    kept: list[_Direction] = []
+    for each in sorted(pool, key=lambda each: -each.zeros):
+        if all(each.adds_to(other) for other in kept):
+            kept.append(each)
+        if len(kept) == 8 * batch:
+            break
+    return kept
+
+
+def _independent(pool: list[_Direction], batch: int) -> list[_Direction]:
     """From the sparsest on, those that lie outside the span of the ones before."""
-    taken: list[Floats] = []
+    taken: list[_Direction] = []
     basis = np.zeros((0, batch))
-    for _, vector in pool:
-        rest = vector - basis.T @ (basis @ vector)
+    for each in pool:
+        rest = each.vector - basis.T @ (basis @ each.vector)
         if np.linalg.norm(rest) > _APART:
-            taken.append(vector)
+            taken.append(each)
             basis = np.vstack([basis, rest / np.linalg.norm(rest)])
         if len(taken) == batch:
             break

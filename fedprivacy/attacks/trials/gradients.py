@@ -160,7 +160,7 @@ def spear(stage: Stage) -> Measured | Stopped:
     alone = stage.plan.aggregation.protocol == Plain.name
     batch = each if alone else each * stage.clients
     asked, absent = trained.images[:batch], others.images[:batch]
-    search = Spear(stage.whole("tries"), stage.options["tolerance"])
+    search = Spear(stage.whole("tries"))
     seen = seen_of(attempt.view, target)
     found = search.inputs(seen, weights, shape, batch, stage.draw("search"))
     near = [best_psnr(image, found) for image in asked]

@@ -88,7 +88,12 @@ def inverting(stage: Stage) -> Measured | Stopped:
 
 def deep_leakage(stage: Stage) -> Measured | Stopped:
     """The same, and nothing known of the target's label."""
-    search = DeepLeakage(stage.whole("steps"), stage.whole("restarts"), stage.plan.update.clip)
+    search = DeepLeakage(
+        stage.whole("steps"),
+        stage.whole("restarts"),
+        stage.plan.update.clip,
+        stage.options["variation"],
+    )
 
     def invert(subject: _Subject, seen: Floats) -> Floats:
         within = dataclasses.replace(search, span=subject.span)
@@ -100,14 +105,12 @@ def deep_leakage(stage: Stage) -> Measured | Stopped:
 
 def _by_search(stage: Stage, invert: Callable[[_Subject, Floats], Floats]) -> Measured | Stopped:
     subject = _Subject.of(stage)
-    in_units = stage.plan.protects_units
     with stage.federation() as federation:
         names, views = federation.names, []
         index = {name: i for i, name in enumerate(names)}
 
         def trainer(name: str, _: bytes) -> Floats:
-            found = subject.gradient(index[name])
-            return found[None] if in_units else found
+            return subject.gradient(index[name])
 
         for number, lost in ((1, frozenset[str]()), (2, frozenset({names[0]}))):
             attempt = federation.round(
