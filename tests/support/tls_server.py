@@ -69,18 +69,6 @@ class Deadly(Journal):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def begun(journal):
-    """Whether a session's id is a fresh one; it is then in the journal."""
-
-    def begin(client, session):
-        fresh = session.hex() not in journal.past.sessions
-        if fresh:
-            journal.write(Step("session", client=client, session=session.hex()))
-        return fresh
-
-    return begin
-
-
 def serve(folder, port, rounds, line, when):
     parties = noisy_house(CLIENTS)
     opened = Journal.open(folder)
@@ -89,11 +77,15 @@ def serve(folder, port, rounds, line, when):
     if not journal.past.run_id:
         Journal.write(journal, Step("run", run=RUN_ID.hex()))
 
+    def begin(client, session):
+        fresh = session.hex() not in journal.past.sessions
+        if fresh:
+            journal.write(Step("session", client=client, session=session.hex()))
+        return fresh
+
     certificates = Certificates.__new__(Certificates)
     certificates.folder = folder / "certs"
-    hub = Hub(
-        certificates.of("server"), parties.directory, RUN_ID, limits=LIMITS, begin=begun(journal)
-    )
+    hub = Hub(certificates.of("server"), parties.directory, RUN_ID, limits=LIMITS, begin=begin)
     books = Books.open(
         parties.plan,
         Toy.length,
