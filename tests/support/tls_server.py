@@ -102,7 +102,7 @@ def serve(folder, port, rounds, line, when):
         hub,
         journal,
         RunFolder(folder),
-        Waits(8.0, 8.0, 2.0),
+        Waits(60.0, 60.0, 20.0),
         rounds,
         SystemRng(),
         Silent(),
@@ -110,7 +110,7 @@ def serve(folder, port, rounds, line, when):
     )
     run.recover()
     hub.start(HOST, port)
-    run.gather(CLIENTS, 20.0)
+    run.gather(CLIENTS, 90.0)
     run.run()
     hub.stop(None)
     books.close()
