@@ -73,8 +73,18 @@ def lie(reason):
 
 
 @functools.cache
+def _root():
+    """Where all folders of this process are; it goes with the process."""
+    return tempfile.TemporaryDirectory(prefix="fedprivacy-test-")
+
+
+def _folder():
+    return Path(tempfile.mkdtemp(dir=_root().name))
+
+
+@functools.cache
 def _certificates():
-    issued = Certificates(Path(tempfile.mkdtemp(prefix="fedprivacy-test-")) / "certs")
+    issued = Certificates(_folder() / "certs")
     for identity in house(4).identities.values():
         issued.client(identity)
     return issued
@@ -83,7 +93,7 @@ def _certificates():
 def up(clients=3, **named):
     """A network of some clients, none of whom is there yet."""
     named.setdefault("certificates", _certificates())
-    return Network(house(clients), Path(tempfile.mkdtemp()), waits=QUICK, **named)
+    return Network(house(clients), _folder(), waits=QUICK, **named)
 
 
 def greeted(network, files, session=SESSION, *, keep=None, context=None):
@@ -141,7 +151,7 @@ def a_revoked_certificate(honest):
     """It was good until the authority put it on its list."""
     from cryptography import x509
 
-    issued = Certificates(Path(tempfile.mkdtemp()) / "certs")
+    issued = Certificates(_folder() / "certs")
     files = issued.client(house(3).identities[CLIENT])
     with up(certificates=issued) as network:
         serial = x509.load_pem_x509_certificate(files.certificate.read_bytes()).serial_number
@@ -207,7 +217,7 @@ def a_session_that_has_ended(honest):
 @lie(Reason.DUPLICATE)
 def a_session_from_before_a_restart(honest):
     """A session's id is used again at a server that was started anew in the same folder."""
-    folder = Path(tempfile.mkdtemp())
+    folder = _folder()
     journal = Journal.open(folder)
     journal.write(Step("session", client=CLIENT, session=SESSION.hex()))
     journal.close()
@@ -376,7 +386,7 @@ def a_round_that_a_restart_tries_again(honest):
 
     Its clients would answer: they remember nothing. In the twin it lives.
     """
-    folder = Path(tempfile.mkdtemp())
+    folder = _folder()
     journal = Journal.open(folder)
     journal.write(Step("run", run=RUN_ID.hex()))
     if not honest:

@@ -65,6 +65,7 @@ def _judge(names):
 
 def child(mutant, answer):
     with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # what lies write is gone with the mutant
         try:
             result = run(mutant, Path(folder).resolve())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this mutant's result
