@@ -87,8 +87,8 @@ class Wiretap:
         ends = [taken]
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             stack.callback(lambda: [end.close() for end in ends])
-            taken.settimeout(20.0)
-            plain = socket.create_connection((HOST, self.port), timeout=20.0)
+            taken.settimeout(60.0)
+            plain = socket.create_connection((HOST, self.port), timeout=60.0)
             ends.append(plain)
             to_server = self._context(ssl.PROTOCOL_TLS_CLIENT, self.files[name])
             server = to_server.wrap_socket(plain, server_hostname=HOST)

@@ -60,8 +60,8 @@ PASSING = [
 ]
 """Messages on their way: it is killed when so many have come by, before the last is passed on."""
 ROUNDS = 2
-SECONDS = 200.0  # a process imports for long where the machine is busy
-PATIENT = dataclasses.replace(LINK, patience=SECONDS)
+SECONDS = 400.0  # a process imports for long where the machine is busy
+PATIENT = dataclasses.replace(LINK, patience=SECONDS, handshake=60.0)
 
 
 def serving(folder, port, line, when):
