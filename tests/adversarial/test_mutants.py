@@ -1,8 +1,8 @@
 """Each refusal has a mutant without it, in which the lie that it refuses succeeds.
 
 `proofs/mutants/mutants.toml` has them; `tests/support/mutants.py` runs each in a copy of the
-package and a process of its own. That the same lies fail on the package as it is, test_lies.py
-shows.
+package and a process of its own. That the same lies fail on the package as it is, test_lies.py and
+test_channel_lies.py show.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 
 import mutants
 from lies import LIES, LIES_TO_SERVERS
+from lies_of_channels import CHANNEL_LIES
 from lying_clients import CLIENT_LIES, succeeded
 
 LOADED = mutants.load()
@@ -47,7 +48,8 @@ def test_with_every_check_no_client_lie_succeeds(lie):
 def test_every_lie_has_a_mutant_or_a_reason_why_not():
     covered = [name for mutant in MUTANTS for name in mutant["lies"]]
     exempt = [entry["lie"] for entry in LOADED["exempt"]]
-    assert sorted(covered + exempt) == sorted([*LIES, *LIES_TO_SERVERS, *CLIENT_LIES])
+    told = [*LIES, *LIES_TO_SERVERS, *CLIENT_LIES, *CHANNEL_LIES]
+    assert sorted(covered + exempt) == sorted(told)
     assert all(entry["why"] for entry in LOADED["exempt"])
 
 

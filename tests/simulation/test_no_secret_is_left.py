@@ -10,12 +10,10 @@ import stat
 
 import pytest
 
-import fedprivacy.secagg.masking.client as client_module
-import fedprivacy.secagg.masking.recovery as recovery_module
 from fedprivacy.shipped import shipped_path
 from fedprivacy.simulation.job import Job
 from fedprivacy.simulation.run import Simulation
-from secretscan import RecordingRng, Scanner, written
+from secretscan import RecordingRng, Scanner, drawn, overhear, written
 
 PUBLIC = ("/run", "/nonce/", "/cohort/", "/ledger")
 """What is drawn for others to see: names, nonces, the salts by which members prove their place."""
@@ -45,41 +43,11 @@ class Talker:
 @pytest.fixture
 def derived(monkeypatch):
     """Every seed of a mask and every share, by name, as they come into being."""
-    secrets = {}
-
-    def listen(module, name, parts):
-        original = getattr(module, name)
-
-        def listened(*args, **named):
-            result = original(*args, **named)
-            for part in parts(result):
-                secrets[f"{name} {len(secrets)}"] = part
-            return result
-
-        monkeypatch.setattr(module, name, listened)
-
-    for module in (client_module, recovery_module):
-        listen(module, "self_seed", lambda seed: [seed])
-        listen(module, "pairwise_seed", lambda seed: [seed])
-    listen(client_module, "open_box", lambda held: held.shares)
-    listen(recovery_module, "recover_secrets", lambda found: found.values())
-    return secrets
+    return overhear(monkeypatch)
 
 
 def files_below(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def drawn(rng):
-    """The secrets among what was drawn: randomness of 32 bytes, field by field."""
-    secrets = {}
-    for purpose, pieces in rng.given.items():
-        if purpose.startswith(PUBLIC):
-            continue
-        for i, piece in enumerate(pieces):
-            for at in range(0, len(piece), 32):
-                secrets[f"{purpose} {i} {at}"] = piece[at : at + 32]
-    return secrets
 
 
 def test_the_example_leaves_no_secret_behind(tmp_path, capsys, caplog, derived):
@@ -93,10 +61,12 @@ def test_the_example_leaves_no_secret_behind(tmp_path, capsys, caplog, derived):
         simulation.close()
     assert [entry.outcome for entry in record.rounds] == ["sum"] * 10 + ["refused"]
 
-    secrets = {**drawn(rng), **derived}
+    secrets = {**drawn(rng, *PUBLIC), **derived}
     purposes = {purpose.split("/")[1] for purpose in rng.given}
     assert purposes >= {"authority", "identity", "client", "run", "cohort", "nonce"}
-    assert len(drawn(rng)) > 20 * (1 + 10 * 5)  # an identity each; five fields in each round
+    assert len(drawn(rng, *PUBLIC)) > 20 * (
+        1 + 10 * 5
+    )  # an identity each; five fields in each round
     assert len(derived) > 20 * 10 * (1 + 15 + 15)
     scanner = Scanner(secrets)
 

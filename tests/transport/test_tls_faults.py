@@ -86,7 +86,8 @@ class Patience:
 
     @property
     def reconnect(self):
-        return 1.0 if set(self.network.hub.absent) <= self.proxy.dead else 20.0
+        absent = set(self.network.hub.absent)
+        return 1.0 if absent and absent <= self.proxy.dead else 20.0
 
 
 def play(schedule, folder, certificates):
@@ -162,8 +163,7 @@ def play_all(seeds, folder):
 def test_a_network_that_fails_costs_a_sum_only_where_too_few_are_left(tmp_path):
     ends, schedules = play_all(range(FEW), tmp_path)
     assert sum(ends.values()) == FEW
-    assert ends["sum"] > FEW // 2
-    assert ends["abort"] > 0
+    assert ends == {"sum": 54, "abort": 6}
     assert {fault for s in schedules for _, _, fault in s.strikes.values()} == set(Fault)
     assert {strike[:2] for s in schedules for strike in s.strikes.values()} == set(SLOTS)
 
@@ -174,7 +174,7 @@ def test_it_is_so_for_every_fault_at_every_phase_and_direction(tmp_path):
     assert sum(ends.values()) == MANY
     struck = {strike for s in schedules for strike in s.strikes.values()}
     assert {(p, d, f) for p, d in SLOTS for f in Fault} <= struck
-    assert ends["abort"] > 0
+    assert ends == {"sum": 454, "abort": 50}
 
 
 def test_the_oracle_counts_who_is_needed():

@@ -149,6 +149,8 @@ class Hub:
         self._rates: dict[str, Bucket] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
+        self._put = 0
+        """No less than what is on its way to all clients; counted anew where it may be too much."""
         self._held = 0
         self._room = asyncio.Event()
         self._closing = False
@@ -200,9 +202,9 @@ class Hub:
         peer = self._peers.get(client)
         if peer is None:
             return
-        until = time.monotonic() + timeout
-        while self._outgoing() > self._limits.outbound and time.monotonic() < until:
-            time.sleep(0.005)
+        if self._put > self._limits.outbound:
+            self._put = self._with_room(time.monotonic() + timeout)
+        self._put += len(message)
         peer.outbox.put(message)
 
     def done(self, arrived: Arrived) -> None:
@@ -220,6 +222,12 @@ class Hub:
         self._thread.call(self._stop(reason))
         self._thread.stop()
         self._thread.join()
+
+    def _with_room(self, until: float) -> int:
+        """What is on its way, once that is no more than the limit, or the time is over."""
+        while (kept := self._outgoing()) > self._limits.outbound and time.monotonic() < until:
+            time.sleep(0.005)
+        return kept
 
     def _outgoing(self, *, connected: bool = False) -> int:
         peers = tuple(self._peers.values())
@@ -343,8 +351,7 @@ class Hub:
         try:
             await connection.write(told(welcome))
         except BaseException:
-            if peer.connection is connection:
-                peer.connection = None
+            self._ended(peer, connection)
             raise
         return peer
 
