@@ -134,7 +134,7 @@ def arm(proxy, schedule, phase):
 def again(setting, network, schedule):
     """Nothing of the faults is left: those who live do another round."""
     dead = schedule.killed(*setting.phases)
-    gone = Schedule(schedule.seed, {name: ("handshake", UP, Fault.KILL) for name in dead})
+    gone = Schedule(schedule.seed, dict.fromkeys(dead, ("handshake", UP, Fault.KILL)))
     expected = setting.survivors(gone, network.house, 2)
     if expected is not None:
         alive = set(network.house.identities) - dead
