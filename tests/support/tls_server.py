@@ -125,7 +125,7 @@ def serve(protocol, folder, port, rounds, line, when):
     )
     run.recover()
     hub.start(HOST, port)
-    run.gather(CLIENTS, 20.0)
+    run.gather(CLIENTS, 90.0)
     run.run()
     hub.stop(None)
     books.close()
