@@ -84,7 +84,8 @@ class Patience:
 
     @property
     def reconnect(self):
-        return 1.0 if set(self.network.hub.absent) <= self.proxy.dead else 20.0
+        absent = set(self.network.hub.absent)
+        return 1.0 if absent and absent <= self.proxy.dead else 20.0
 
 
 def play(setting, schedule, folder, certificates):

@@ -1,6 +1,8 @@
 """Rounds over TLS that a committee opens: who speaks as what, who is lost, who is turned away."""
 
+import json
 import threading
+import time
 from contextlib import closing, contextmanager
 
 import pytest
@@ -17,7 +19,7 @@ from fedprivacy.transport.tls.journal import Journal, Step
 from fedprivacy.transport.tls.run import NetworkedRun
 from rounddrive import RUN_ID, make_plan, make_policy
 from tls_server import Silent, Toy
-from tlsdrive import Network, Raw, house
+from tlsdrive import Network, Raw, Waits, house
 
 NAMED = 'members = ["m-one", "m-two", "m-three", "m-four"]\ncorrupt = 1'
 DRAWN = "size = 4\ncorrupt = 1"
@@ -180,6 +182,22 @@ def test_a_member_whose_policy_names_others_declines_and_three_are_enough(tmp_pa
         assert outcome.refused == {"m-two": Reason.POLICY_COMMITTEE}
 
 
+def test_nothing_is_kept_for_who_is_lost(tmp_path):
+    with network(tmp_path) as net:
+        net.waits = Waits(6.0, 6.0, 0.1)
+        net.join(*(n for n in net.house.identities if n != "m-two"))
+        with Raw(net, net.certificates.of("m-two")) as raw:
+            raw.hello(role="member")
+            raw.frame()
+        while "m-two" in net.hub.connected:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        outcome = net.round()
+        net.house.assert_exact(outcome)
+        assert "m-two" in outcome.phases[0].lost
+        assert net.hub._peers["m-two"].outbox.kept == 0
+
+
 # ---------------------------------------------------------------------- who is turned away
 
 
@@ -224,6 +242,20 @@ def test_a_run_waits_for_its_committee_and_says_who_is_missing(tmp_path):
         record = run.run()
         assert record.rounds[0].outcome == "sum"
         assert '"m-three"' not in run.journal.path.read_text("utf-8")
+
+
+def test_a_sample_is_drawn_of_those_who_are_there(tmp_path):
+    with network(tmp_path, DRAWN, clients=5) as net, run_over(net, tmp_path) as run:
+        net.join()
+        run.gather(5, 5.0)
+        leave(net.joined["c002"])
+        while "c002" in net.hub.connected:
+            time.sleep(0.01)
+        (attempt,) = run.run().rounds[0].attempts
+        assert attempt.survivors == ("c000", "c001", "c003", "c004")
+        steps = map(json.loads, run.journal.path.read_text("utf-8").splitlines())
+        (seated,) = (step["clients"] for step in steps if step.get("phase") == "keys")
+        assert set(seated) == {"c000", "c001", "c003", "c004"}
 
 
 @contextmanager

@@ -40,9 +40,7 @@ MASKING = Setting(PHASES, parties, oracle)
 
 def test_a_network_that_fails_costs_a_sum_only_where_too_few_are_left(tmp_path):
     ends, schedules = play_all(MASKING, range(FEW), tmp_path)
-    assert sum(ends.values()) == FEW
-    assert ends["sum"] > FEW // 2
-    assert ends["abort"] > 0
+    assert ends == {"sum": 54, "abort": 6}
     assert {fault for s in schedules for _, _, fault in s.strikes.values()} == set(Fault)
     assert {strike[:2] for s in schedules for strike in s.strikes.values()} == set(MASKING.slots)
 
@@ -50,10 +48,9 @@ def test_a_network_that_fails_costs_a_sum_only_where_too_few_are_left(tmp_path):
 @pytest.mark.nightly
 def test_it_is_so_for_every_fault_at_every_phase_and_direction(tmp_path):
     ends, schedules = play_all(MASKING, range(1000, 1000 + MANY), tmp_path)
-    assert sum(ends.values()) == MANY
+    assert ends == {"sum": 454, "abort": 50}
     struck = {strike for s in schedules for strike in s.strikes.values()}
     assert {(p, d, f) for p, d in MASKING.slots for f in Fault} <= struck
-    assert ends["abort"] > 0
 
 
 def test_the_oracle_counts_who_is_needed():

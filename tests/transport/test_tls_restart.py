@@ -167,17 +167,20 @@ def check(parties, folder, sent):
     lines = [
         msgspec.json.decode(text) for text in (folder / "journal.jsonl").read_bytes().splitlines()
     ]
+    charged = {r.round for r in record.rounds if r.attempts[-1].unmasking_requested}
     sets = defaultdict(list)
     for step in lines:
         if step["event"] == "unmasking":
             sets[step["round"]].append(step["clients"])
     assert all(len(asked) == 1 for asked in sets.values())
     assert {n for n, r in enumerate(record.rounds, 1) if r.outcome == "sum"} <= set(sets)
+    # The ledger knows of a request before the journal does.
+    assert set(sets) <= charged
     begun = [(step["round"], step["round_id"]) for step in lines if step["event"] == "begun"]
     assert len({round_id for _, round_id in begun}) == len(begun)
     with BudgetLedger(folder / "ledger.db", clock=lambda: 0) as ledger:
         for reservation in ledger.reservations():
-            asked = reservation.request.round in sets
+            asked = reservation.request.round in charged
             wanted = ReservationState.SETTLED if asked else ReservationState.VOIDED
             assert reservation.state is wanted
     for name in parties.names:

@@ -162,11 +162,17 @@ class TlsAttempt:
     def _send(self, recipient: str, message: bytes) -> None:
         meter = self._meter
         self._traffic(message, meter.down, meter.committee_down)[recipient] += len(message)
-        if self._gone.get(recipient, time.monotonic() + 1.0) > time.monotonic():
-            self.hub.send(recipient, message, timeout=self.waits.phase)
-        else:
+        if self._is_lost(recipient):
             # What it misses is not kept for it: there is no coming back into this attempt.
             self._gone[recipient] = 0.0
+        else:
+            self.hub.send(recipient, message, timeout=self.waits.phase)
+
+    def _is_lost(self, name: str) -> bool:
+        until = self._gone.get(name)
+        if until is None or until > time.monotonic():
+            return False
+        return until == 0.0 or name not in self.hub.connected
 
     @staticmethod
     def _traffic(message: bytes, plain: Counter[str], committee: Counter[str]) -> Counter[str]:

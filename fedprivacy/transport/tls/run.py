@@ -114,6 +114,8 @@ class NetworkedRun:
     pool: Executor | None = None
     _records: list[RoundRecord] = field(default_factory=list)
     _clip: float = 0.0
+    _charged: bool = False
+    """Whether the last attempt of an earlier process is."""
 
     @property
     def run_id(self) -> bytes:
@@ -132,25 +134,32 @@ class NetworkedRun:
             self._clip = checkpoint.clip
             if checkpoint.record.round > len(self._records):
                 self._append(checkpoint.record)
-        self._close_reservations()
+        last = self._close_reservations()
         past = self.journal.past
         if past.open is not None and past.open.round > len(self._records):
             self._append(self._ended(past.open.round, "aborted", (self._interrupted(past.open),)))
         if past.open is not None:
             self.journal.write(Step("ended", round=past.open.round))
+        if last is not None and last.round == len(self._records) + 1:
+            # Reserved, and not yet begun: a ledger reserves for an attempt once.
+            self._append(self._ended(last.round, "aborted", (self._interrupted(last),)))
+            self.journal.write(Step("ended", round=last.round))
 
-    def _close_reservations(self) -> None:
-        """What may be known is charged; what nobody was asked for is not."""
+    def _close_reservations(self) -> Step | None:
+        """Charge what may be known, and nothing else; the last attempt that was reserved for."""
         if self.books is None:
-            return
+            return None
+        last = None
         for reservation in self.books.ledger.reservations():
-            mine = reservation.request.run == self.run_id
-            if mine and reservation.state in (
-                ReservationState.RESERVED,
-                ReservationState.UNMASKING,
-            ):
-                known = reservation.state is ReservationState.UNMASKING
+            request, state = reservation.request, reservation.state
+            if request.run != self.run_id:
+                continue
+            last = Step("begun", round=request.round, attempt=request.attempt)
+            known = state is ReservationState.UNMASKING
+            self._charged = known or state is ReservationState.SETTLED
+            if known or state is ReservationState.RESERVED:
                 self.books.close_attempt(reservation, may_be_known=known)
+        return last
 
     def _interrupted(self, step: Step) -> AttemptRecord:
         return AttemptRecord(
@@ -162,7 +171,7 @@ class NetworkedRun:
             refused={},
             excluded={},
             culprits=(),
-            unmasking_requested=self.journal.past.unmasking is not None,
+            unmasking_requested=self._charged or self.journal.past.unmasking is not None,
             phases=(),
         )
 
