@@ -83,6 +83,7 @@ class TlsAttempt:
         training = self.server.phase == _INPUT
         until = time.monotonic() + (self.waits.training if training else self.waits.phase)
         while not self._over:
+            self._back()  # nobody tells of who has come back
             now = time.monotonic()
             present = [n for n in self.server.waiting_for if self._gone.get(n, now + 1.0) > now]
             if not present or now >= until:
@@ -128,7 +129,6 @@ class TlsAttempt:
                 self._gone[client] = 0.0
                 self._outcome.excluded.setdefault(client, error)
                 self.server.exclude(client)
-        self._back()
 
     def _back(self) -> None:
         for name in self.hub.connected:

@@ -39,6 +39,7 @@ class Connection:
 
     stream: TlsStream
     silence: float
+    is_aborted: bool = False
 
     @classmethod
     async def over(
@@ -94,7 +95,8 @@ class Connection:
         await self.stream.close()
 
     def abort(self) -> None:
-        """End at once."""
+        """End at once; what has come and was not read yet is lost."""
+        self.is_aborted = True
         self.stream.abort()
 
     def release(self) -> None:
@@ -146,6 +148,7 @@ class Exchange:
     async def _read(self) -> Reason | None:
         while True:
             came = await self.connection.read()
+            self._check_present()
             if not self.rate.take():
                 raise PeerError(Reason.CHANNEL_RATE, "frames come faster than is allowed")
             match came.kind:
@@ -162,6 +165,11 @@ class Exchange:
                 case _:
                     raise PeerError(Reason.UNEXPECTED, f"{came.kind.name.lower()} once more")
 
+    def _check_present(self) -> None:
+        """Raises where the session goes on over another connection: its messages are not for this."""
+        if self.connection.is_aborted:
+            raise ConnectionAbortedError
+
     async def _write(self) -> None:
         said = self.done()
         while True:
@@ -170,6 +178,7 @@ class Exchange:
                 if (place := self.done()) > said:
                     said = place
                     await self.connection.write(ack(place))
+                self._check_present()
                 if (piece := self.outbox.piece()) is None:
                     break
                 await self.connection.write(piece)

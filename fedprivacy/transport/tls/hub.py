@@ -354,8 +354,7 @@ class Hub:
         try:
             await connection.write(told(welcome))
         except BaseException:
-            if peer.connection is connection:
-                peer.connection = None
+            self._ended(peer, connection)
             raise
         return peer
 
