@@ -131,7 +131,9 @@ def beside(folder: Path, variant: str) -> dict[str, Any]:
 
     folder.mkdir()
     noisy = variant == "distributed-dp"
-    weights = "" if noisy else 'weights = "summed"\nmax_units_per_client = 200'
+    weights = f'weights = "uniform"\npublic_weight = {NODES}'
+    if not noisy:
+        weights = 'weights = "summed"\nmax_units_per_client = 200'
     plan = BESIDE_PLAN.format(clip=CLIP, weights=weights)
     if noisy:
         plan += BESIDE_NOISE.format(noise=NOISE, delta=DELTA, rounds=ROUNDS)

@@ -118,22 +118,32 @@ def _exchange(
     own: ClientFolder,
 ) -> Answer:
     rng, outbox = SystemRng(), Outbox()
-    if order.begins:
-        forget(context)
-        client = RoundClient(own.policy, own.identity, own.store, rng=rng)
-    else:
-        client = resume(context, own, rng=rng)
-    for frame in order.frames:
-        outbox.carry_out(client.receive(SERVER, frame))
-    plan = client.round_plan
-    if order.broadcast and plan is not None and not client.has_left:
+    # What a message leaves in the store is committed once; a reply leaves after that.
+    with own.store.together():
+        if order.begins:
+            forget(context)
+            client = RoundClient(own.policy, own.identity, own.store, rng=rng)
+        else:
+            client = resume(context, own, rng=rng)
+        for frame in order.frames:
+            outbox.carry_out(client.receive(SERVER, frame))
+        plan = client.round_plan
+        trains = bool(order.broadcast) and plan is not None and not client.has_left
+        if not trains:
+            _sleep(client, outbox, context)
+    if trains and plan is not None:
         try:
             broadcast = read_broadcast(order.broadcast, plan, message, context)
             update = trained_update(plan, broadcast, message, lambda m: call_next(m, context))
         except (PeerError, TrainingFailed) as error:
             _LOG.error("%s", error)
             return _refusal(_reason(error), plan.round_id)
-        outbox.carry_out(client.contribute(update))
+        outbox.carry_out(client.contribute(update))  # long: no commit waits for it
+        _sleep(client, outbox, context)
+    return Answer(tuple(outbox.frames))
+
+
+def _sleep(client: RoundClient, outbox: Outbox, context: Context) -> None:
+    """Keep the client for the next message, if there is one for it."""
     if not client.has_left and not outbox.is_done:
         suspend(context, client)
-    return Answer(tuple(outbox.frames))

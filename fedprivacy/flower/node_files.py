@@ -109,6 +109,7 @@ def policy_text(client_id: str, plan: Plan) -> str:
         "[require.update]",
         f"clip = {plan.update.clip!r}",
         f"max_units_per_client = {plan.update.max_units_per_client}",
+        f"least_units_per_client = {plan.update.max_units_per_client}",
     ]
     if noise.trust is not Trust.NONE:
         lines += [

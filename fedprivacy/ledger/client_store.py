@@ -2,8 +2,8 @@
 """What a client must never forget: whom it trusts, what it began, sent and answered.
 
 Every method commits durably before it returns, so that a caller who then lets bytes leave can die
-at any moment. Processes may share one store: each mark is a primary key, and exactly one of those
-who race for it succeeds.
+at any moment; several in `together` do so once, at its end. Processes may share one store: each
+mark is a primary key, and exactly one of those who race for it succeeds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,6 +77,14 @@ class ClientStore:
     def close(self) -> None:
         """Let go of the file; the store is of no use afterwards."""
         self._file.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """All that is recorded within is committed at the end, and once: nothing may leave before.
+
+        Also where an exception ends it: each method's part is whole, or undone where that raised.
+        Other processes wait meanwhile. For one thread; one within another is a part of it.
+        """
+        return self._file.together()
 
     def __enter__(self) -> Self:
         return self

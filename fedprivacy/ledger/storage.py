@@ -1,8 +1,8 @@
 """One SQLite file that commits durably, serves several processes and notices when it is old.
 
-Each commit that records something extends a hash chain in the same transaction; afterwards the
-chain's head goes to the anchor, a small file elsewhere (`fedprivacy.ledger.anchor`). The anchor is
-checked when the file is opened and within every transaction that records.
+What is recorded extends a hash chain in the same transaction; afterwards the chain's head goes to
+the anchor, a small file elsewhere (`fedprivacy.ledger.anchor`). The anchor is checked when the file
+is opened and within every transaction that records.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, exc, insert, inspect, select
+from sqlalchemy import Connection, Engine, bindparam, event, exc, insert, inspect, select
 from sqlalchemy.pool import NullPool, StaticPool
 
 from fedprivacy.errors import ConfigurationError, PolicyRefused, Reason
@@ -32,6 +33,14 @@ _FAMILY = b"fedprivacy/client-store/"
 _SCHEMA = _FAMILY + b"4"
 _PATIENCE = 30.0  # seconds to wait for another process's commit
 
+# Made once: what makes a statement takes longer than the statement.
+_LAST = select(chain).order_by(chain.c.generation.desc()).limit(1)
+_AT = select(chain).where(chain.c.generation == bindparam("generation"))
+_NEXT = insert(chain)
+_HAS_FACTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'facts'"
+_FACTS = select(facts.c.name, facts.c.value).where(facts.c.name.in_(("schema", "store")))
+_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
+
 
 class AnchoredFile:
     """The database at `path`, mode 0600, or one in memory that nothing anchors.
@@ -46,16 +55,16 @@ class AnchoredFile:
             _make_private(self.path)
         self._engine = _engine(self.path)
         self._anchor_path: Path | None = None
+        self._mine = threading.local()
+        is_behind = False
         with self.reading() as connection:
             self._store = _identify(connection, self.path)
-        if isinstance(self.path, Path):
-            self._anchor_path = (anchor or default_anchor_path(self._store)).absolute()
-            if self._anchor_path.parent.resolve() == self.path.parent.resolve():
-                raise ConfigurationError(
-                    f"anchor = {self._anchor_path} is in the store's own folder, which is put back "
-                    "with it: choose another folder"
-                )
-        self._settle_anchor()
+            if isinstance(self.path, Path):
+                self._anchor_path = _anchor_path(anchor, self._store, self.path)
+                present, anchored = self._check_anchor(connection, self._anchor_path)
+                is_behind = present != anchored
+        if is_behind:  # only what is committed is anchored
+            self._settle_anchor()
 
     def close(self) -> None:
         """Close what is open."""
@@ -63,7 +72,12 @@ class AnchoredFile:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One transaction, under the write lock from its start."""
+        """One transaction, under the write lock from its start; or the one of `together`."""
+        shared: Connection | None = getattr(self._mine, "connection", None)
+        if shared is not None:
+            with self._translated():
+                yield shared
+            return
         with self._translated(), self._engine.begin() as connection:
             yield connection
 
@@ -71,17 +85,40 @@ class AnchoredFile:
     def writing(self, kind: str, *record: bytes) -> Iterator[Connection]:
         """One transaction that records something, extends the chain and then moves the anchor.
 
-        Where what is to be recorded stands there already, the chain stays as it is.
+        Where what is to be recorded stands there already, the chain stays as it is. Within
+        `together` it is a part of one: whole, or undone where it raises.
         """
-        with self.reading() as connection:
+        with self.together(), self.reading() as connection, connection.begin_nested():
+            before = _rows_changed(connection)
+            yield connection
+            if _rows_changed(connection) != before:
+                _extend(connection, kind, record)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that this thread records within is committed at the end, and once.
+
+        So it is where an exception ends it: what was recorded before stays. Nothing may leave, and
+        no time may be spent, before the end: other processes wait. One within another is a part of
+        it.
+        """
+        if getattr(self._mine, "connection", None) is not None:
+            yield
+            return
+        with self._translated(), self._engine.connect() as connection:
+            connection.begin()
             if self._anchor_path is not None:
                 self._check_anchor(connection, self._anchor_path)
             before = _rows_changed(connection)
-            yield connection
-            if _rows_changed(connection) == before:
-                return
-            _extend(connection, kind, record)
-        self._settle_anchor()
+            self._mine.connection = connection
+            try:
+                yield
+            finally:
+                self._mine.connection = None
+                changed = _rows_changed(connection) != before
+                connection.commit()
+                if changed:
+                    self._settle_anchor()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -107,9 +144,12 @@ class AnchoredFile:
             raise _rolled_back(f"{generation} of store {self._store}", f"store {anchor.store}")
         if anchor is not None and generation < anchor.generation:
             raise _rolled_back(generation, anchor.generation)
-        if anchor is not None and _head(connection, anchor.generation)[1] != anchor.head:
+        present = Anchor(self._store, generation, head)
+        if anchor in (None, present):
+            return present, anchor
+        if _head(connection, anchor.generation)[1] != anchor.head:
             raise _rolled_back(f"{generation} of another history", anchor.generation)
-        return Anchor(self._store, generation, head), anchor
+        return present, anchor
 
     def _settle_anchor(self) -> None:
         """Write the store's committed state to the anchor.
@@ -131,6 +171,16 @@ def _rolled_back(value: object, floor: object) -> PolicyRefused:
     )
     path = "store.generation"
     return PolicyRefused(Reason.STORE_ROLLED_BACK, path, value, f"anchor, {floor}", remedy)
+
+
+def _anchor_path(given: Path | None, store: str, path: Path) -> Path:
+    anchor = (given or default_anchor_path(store)).absolute()
+    if anchor.parent.resolve() == path.parent.resolve():
+        raise ConfigurationError(
+            f"anchor = {anchor} is in the store's own folder, which is put back with it: choose "
+            "another folder"
+        )
+    return anchor
 
 
 def _make_private(path: Path) -> None:
@@ -180,7 +230,10 @@ def _take_write_lock(connection: Connection) -> None:
 
 def _identify(connection: Connection, path: Path | str) -> str:
     """The store's name, drawn when its tables are made."""
-    if not inspect(connection).get_table_names():
+    known = {}
+    if connection.exec_driver_sql(_HAS_FACTS).first() is not None:
+        known = {row.name: row.value for row in connection.execute(_FACTS)}
+    elif not inspect(connection).get_table_names():
         create_tables(connection, metadata)
         store = SystemRng().bytes(16)
         rows = [{"name": "schema", "value": _SCHEMA}, {"name": "store", "value": store}]
@@ -188,13 +241,13 @@ def _identify(connection: Connection, path: Path | str) -> str:
         genesis = digest("client-store", store)
         connection.execute(insert(chain).values(generation=0, head=genesis))
         return store.hex()
-    schema = fact(connection, "schema") if inspect(connection).has_table("facts") else None
-    store_id = fact(connection, "store") if schema == _SCHEMA else None
-    if store_id is None and (schema or b"").startswith(_FAMILY):
-        known = (schema or b"").decode("ascii", "replace")
+    schema: bytes = known.get("schema", b"")
+    store_id: bytes | None = known.get("store") if schema == _SCHEMA else None
+    if store_id is None and schema.startswith(_FAMILY):
         raise ConfigurationError(
-            f"store = {path} is of schema {known} where {_SCHEMA.decode()} is kept: "
-            "end its runs with the release that made it, and enrol under a new identity and store"
+            f"store = {path} is of schema {schema.decode('ascii', 'replace')} where "
+            f"{_SCHEMA.decode()} is kept: end its runs with the release that made it, and enrol "
+            "under a new identity and store"
         )
     if store_id is None:
         raise ConfigurationError(
@@ -205,22 +258,23 @@ def _identify(connection: Connection, path: Path | str) -> str:
 
 def fact(connection: Connection, name: str) -> bytes | None:
     """One of the few values that a store has once."""
-    return connection.execute(select(facts.c.value).where(facts.c.name == name)).scalar()
+    value: bytes | None = connection.execute(_FACT, {"name": name}).scalar()
+    return value
 
 
 def _head(connection: Connection, generation: int | None = None) -> tuple[int, bytes]:
     """Number and hash of the last commit, or of the given one."""
-    query = select(chain).order_by(chain.c.generation.desc()).limit(1)
-    if generation is not None:
-        query = query.where(chain.c.generation == generation)
-    row = connection.execute(query).one()
+    if generation is None:
+        row = connection.execute(_LAST).one()
+    else:
+        row = connection.execute(_AT, {"generation": generation}).one()
     return row.generation, row.head
 
 
 def _extend(connection: Connection, kind: str, record: tuple[bytes, ...]) -> None:
     generation, head = _head(connection)
     extended = digest("client-store", head, kind.encode(), *record)
-    connection.execute(insert(chain).values(generation=generation + 1, head=extended))
+    connection.execute(_NEXT, {"generation": generation + 1, "head": extended})
 
 
 def _rows_changed(connection: Connection) -> int:

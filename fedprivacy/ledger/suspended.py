@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import Meta
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, tuple_
 
 from fedprivacy.crypto import Identity, derive, seal, unseal
 from fedprivacy.errors import ConfigurationError, PeerError, Reason
@@ -23,6 +23,26 @@ __all__ = ["SealedState", "keep", "seal_state", "sealed_digest", "supersede", "t
 
 _VERSION = 1
 """Of what is inside as well: whoever changes the state of any client counts up."""
+
+
+# Made once, as each message needs them: what makes a statement takes longer than the statement.
+_BEGUN = select(attempts.c.round_id).where(
+    attempts.c.run_id == bindparam("run_id"),
+    attempts.c.round == bindparam("round"),
+    attempts.c.attempt == bindparam("attempt"),
+)
+_BEGUN_SINCE = (
+    select(attempts.c.round)
+    .where(attempts.c.run_id == bindparam("run_id"))
+    .where(
+        tuple_(attempts.c.round, attempts.c.attempt)
+        > tuple_(bindparam("round", type_=Integer), bindparam("attempt", type_=Integer))
+    )
+    .limit(1)
+)
+_SLEEPER = select(suspended).where(suspended.c.digest == bindparam("of"))
+_WAKE = delete(suspended).where(suspended.c.digest == bindparam("of"))
+_SLEEP = insert(suspended)
 
 
 class SealedState(Message, frozen=True, tag="sealed-state"):
@@ -64,13 +84,13 @@ def keep(
 ) -> None:
     """Record who sleeps in an attempt that was begun here; else raises `ConfigurationError`."""
     where = {"run_id": run_id, "round": round, "attempt": attempt}
-    if connection.execute(select(attempts).filter_by(**where)).first() is None:
+    if connection.execute(_BEGUN, where).first() is None:
         raise ConfigurationError(
             f"round {round}, attempt {attempt} was not begun in this store: suspend a client with "
             "the store that it took part with"
         )
     row = {**where, "digest": sealed_digest(sealed), "key": key, "directory": directory}
-    connection.execute(insert(suspended).values(row))
+    connection.execute(_SLEEP, row)
 
 
 def take(connection: Connection, sealed: bytes, identity: Identity) -> tuple[bytes, bytes]:
@@ -79,20 +99,18 @@ def take(connection: Connection, sealed: bytes, identity: Identity) -> tuple[byt
     Raises `PeerError` (`SEALED_STATE`) for all bytes but those that sleep here.
     """
     # Of untrusted bytes nothing is looked at but the digest.
-    is_this = suspended.c.digest == sealed_digest(sealed)
-    row = connection.execute(select(suspended).where(is_this)).first()
+    this = {"of": sealed_digest(sealed)}
+    row = connection.execute(_SLEEPER, this).first()
     if row is None:
         raise _refused("no client sleeps here in this state: it was resumed, or is not from here")
-    begun = (attempts.c.round, attempts.c.attempt)
-    of_run = select(attempts).where(attempts.c.run_id == row.run_id)
-    here = (row.round, row.attempt)
-    if connection.execute(of_run.where(tuple_(*begun) > here).limit(1)).first() is not None:
+    begun = {"run_id": row.run_id, "round": row.round, "attempt": row.attempt}
+    if connection.execute(_BEGUN_SINCE, begun).first() is not None:
         raise _refused("a later attempt was begun since")
-    connection.execute(delete(suspended).where(is_this))
+    connection.execute(_WAKE, this)
     found = decode(SealedState, sealed, limit=len(sealed))
     if found.version != _VERSION:
         raise _refused(f"a state of version {found.version} where {_VERSION} is resumed")
-    round_id = connection.execute(of_run.where(tuple_(*begun) == here)).one().round_id
+    round_id = connection.execute(_BEGUN, begun).one().round_id
     try:
         state = unseal(row.key, found.box, associated=_associated(_VERSION, round_id, identity))
     except PeerError:

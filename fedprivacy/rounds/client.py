@@ -244,16 +244,17 @@ class RoundClient:
         charge = self._charge(plan)
         if charge is not None:
             self._store.check_affordable(charge, plan.run_id, plan.round)
-        self._store.begin(
-            plan.run_id,
-            plan.round,
-            plan.attempt,
-            plan.round_id,
-            plan.broadcast,
-            terms=plan.terms,
-        )
-        if head is not None:
-            self._store.keep_head(head, operator=head.operator)
+        with self._store.together():
+            self._store.begin(
+                plan.run_id,
+                plan.round,
+                plan.attempt,
+                plan.round_id,
+                plan.broadcast,
+                terms=plan.terms,
+            )
+            if head is not None:
+                self._store.keep_head(head, operator=head.operator)
         self._party = self._made(plan, place, directory)
         self._plan, self._broadcast = plan, invitation.broadcast
         self._membership, self._directory = place, directory

@@ -7,6 +7,7 @@ import enum
 import tomllib
 import types
 import typing
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,14 +69,19 @@ def _refuse_unknown(raw: Any, kind: Any, path: str) -> None:
 
 
 def _check_section(raw: dict[str, Any], section: type[Section], path: str) -> None:
-    # By the name in the file, which a field may spell otherwise.
-    fields = {f.encode_name: f.type for f in msgspec.structs.fields(section)}
+    fields = _fields(section)
     for key, value in raw.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
             hint = f": did you mean {near[0]}?" if near else ""
             raise ConfigurationError(f"{path}.{key} is not a key{hint}")
         _refuse_unknown(value, fields[key], f"{path}.{key}")
+
+
+@cache
+def _fields(section: type[Section]) -> dict[str, Any]:
+    """Types by the name in the file, which a field may spell otherwise."""
+    return {f.encode_name: f.type for f in msgspec.structs.fields(section)}
 
 
 def _choices_of(kind: Any) -> list[str]:

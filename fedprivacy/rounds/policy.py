@@ -58,12 +58,17 @@ class AggregationFloor(Section, frozen=True, kw_only=True):
     committee: CommitteeFloor = CommitteeFloor()
 
 
-class UpdateCeiling(Section, frozen=True, kw_only=True):
-    """The most that a plan's `[update]` may take; zero sets no bound."""
+class UpdateBounds(Section, frozen=True, kw_only=True):
+    """The most that a plan's `[update]` may take, and the least; zero sets no bound."""
 
     clip: Annotated[float, Meta(ge=0.0)] = 0.0
     value_bits: _Floor = 0
     max_units_per_client: _Floor = 0
+    least_units_per_client: _Floor = 0
+    """The most units that this client may come to hold: a plan that allows fewer is refused.
+
+    Else whoever lowers the plan's maximum sees from this client's silence that it holds more.
+    """
 
 
 class NoiseFloor(Section, frozen=True, kw_only=True):
@@ -82,7 +87,7 @@ class Requirements(Section, frozen=True, kw_only=True):
 
     dataset: DatasetFloor = DatasetFloor()
     aggregation: AggregationFloor = AggregationFloor()
-    update: UpdateCeiling = UpdateCeiling()
+    update: UpdateBounds = UpdateBounds()
     noise: NoiseFloor = NoiseFloor()
 
 
@@ -281,6 +286,10 @@ class ClientPolicy(Section, frozen=True, kw_only=True):
                     remedy,
                     relation="above",
                 )
+        units, least = given.max_units_per_client, wanted.least_units_per_client
+        if units < least:
+            path = "plan.update.max_units_per_client"
+            raise PolicyRefused(Reason.POLICY_UPDATE, path, units, least, _RAISE)
 
 
 def _rank(trust: Trust) -> int:

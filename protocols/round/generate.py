@@ -162,6 +162,9 @@ class RecordingStore:
     def authority(self):
         return self.store.authority()
 
+    def together(self):
+        return self.store.together()
+
     def observe_directory(self, epoch, digest):
         self.store.observe_directory(epoch, digest)
         self.events.append({"commit": "directory", "epoch": epoch, "digest": digest.hex()})

@@ -1024,6 +1024,12 @@ FLOORS = (
         "plan.update.max_units_per_client",
         _at_most,
     ),
+    (
+        "POLICY_UPDATE",
+        "update.least_units_per_client",
+        "plan.update.max_units_per_client",
+        _at_least,
+    ),
     ("POLICY_NOISE", "noise.trust", "plan.noise.trust", _as_strong(TRUSTS)),
     ("POLICY_NOISE", "noise.noise_multiplier", "plan.noise.noise_multiplier", _at_least),
     ("POLICY_NOISE", "noise.epsilon", "plan.noise.epsilon", _bounded),

@@ -161,7 +161,12 @@ def ok_refused_then_retried(run):
     policy={
         "dataset": {"id": "ones", "unit": "client", "adjacency": "replace-one"},
         "aggregation": {"protocol": ["secagg"], "min_clients": 3, "corrupt": 1, "threshold": 3},
-        "update": {"clip": 3.0, "value_bits": 4, "max_units_per_client": 5},
+        "update": {
+            "clip": 3.0,
+            "value_bits": 4,
+            "max_units_per_client": 5,
+            "least_units_per_client": 5,
+        },
     },
     signed=True,
     records={VICTIM},
@@ -846,6 +851,13 @@ below(
     "More units than the client allows.",
     ASKED,
     {"update": {"max_units_per_client": 4}},
+    plan={"update": {"max_units_per_client": 5}},
+)
+below(
+    "bad_policy_least_units",
+    "Fewer units than the client may hold.",
+    "The client's silence says that it holds more.",
+    {"update": {"least_units_per_client": 6}},
     plan={"update": {"max_units_per_client": 5}},
 )
 

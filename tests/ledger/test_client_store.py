@@ -190,6 +190,38 @@ def test_a_store_that_another_holds_for_too_long_is_a_clear_refusal(path, monkey
         store.mark_spent(RUN, 1, 1)
 
 
+def test_what_is_recorded_together_is_committed_once_and_at_the_end(path):
+    with ClientStore(path) as store:
+        watcher = sqlite3.connect(path, isolation_level=None)
+        with store.together():
+            begin(store, RUN, 1, 1)
+            store.mark_spent(RUN, 1, 1)
+            assert store.authority() is None  # what is read is read within
+            assert watcher.execute("SELECT count(*) FROM spent").fetchone() == (0,)
+        assert watcher.execute("SELECT count(*) FROM spent").fetchone() == (1,)
+        assert watcher.execute("SELECT max(generation) FROM chain").fetchone() == (2,)
+        watcher.close()
+    with ClientStore(path) as store:  # the anchor was moved, too
+        refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
+
+
+def test_together_what_is_refused_is_undone_and_the_rest_stays(store):
+    def several():
+        with store.together():
+            begin(store, RUN, 1, 1)
+            refused(Reason.ROUND_SEEN, begin, store, RUN, 1, 1)
+            with store.together():
+                store.mark_spent(RUN, 1, 1)
+            store.mark_answered(RUN, 1, 1, CAST, ["a", "b"], 2)
+            store.mark_answered(RUN, 2, 1, CAST, ["a"], 2)
+
+    refused(Reason.SURVIVORS_OVERLAP, several)
+    refused(Reason.ROUND_SEEN, begin, store, RUN, 1, 1)
+    refused(Reason.SPENT, store.mark_spent, RUN, 1, 1)
+    refused(Reason.ANSWERED, store.mark_answered, RUN, 1, 2, OTHER_CAST, ["x"], 0)
+    store.mark_answered(RUN, 2, 1, CAST, ["a", "b"], 2)
+
+
 def test_the_store_shows_its_path_alone(path):
     with ClientStore(path) as store:
         store.pin_authority(b"a" * 32)

@@ -4,7 +4,8 @@ Arguments: the store, its anchor, protocol and adversary, the point. On standard
 each thing that it is to do, `receive <hex>`, `contribute <numbers>`, `suspend now` (which says the
 sealed state) or `resume <hex>`; on standard output a line for each message that leaves, and `done`
 after each thing. A point is `before`, `inside` or `after`
-a mark of the store (inside: committed, and the anchor not yet moved), or `before` or `after` the
+a mark of the store (inside: committed, and the anchor not yet moved; one that is recorded together
+with another is committed after both), or `before` or `after` the
 n-th message that leaves.
 """
 
@@ -42,7 +43,6 @@ class Doomed(ClientStore):
         reach(f"before {name}")
         self.mark = name
         found = getattr(ClientStore, name)(self, *args, **named)
-        self.mark = ""
         reach(f"after {name}")
         return found
 
@@ -80,6 +80,7 @@ def main():
         def settle_later(file):
             if store.mark:
                 reach(f"inside {store.mark}")
+                store.mark = ""
             settle(file)
 
         storage.AnchoredFile._settle_anchor = settle_later

@@ -10,7 +10,7 @@ from fedprivacy.rounds.policy import (
     DatasetFloor,
     NoiseFloor,
     Requirements,
-    UpdateCeiling,
+    UpdateBounds,
 )
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.secagg import Adversary
@@ -38,15 +38,29 @@ def test_a_ceiling_holds_and_zero_is_none(key, allowed, less):
     update = msgspec.structs.replace(plan.update, max_units_per_client=2)
     plan = msgspec.structs.replace(plan, update=update)
     for most in (0, allowed):
-        ClientPolicy(require=Requirements(update=UpdateCeiling(**{key: most}))).check(plan)
-    error = refusal(plan, update=UpdateCeiling(**{key: less}))
+        ClientPolicy(require=Requirements(update=UpdateBounds(**{key: most}))).check(plan)
+    error = refusal(plan, update=UpdateBounds(**{key: less}))
     assert error.reason is Reason.POLICY_UPDATE
     assert str(error).startswith(f"plan.update.{key} = {allowed} is above your policy's {less}: ")
 
 
+def test_a_plan_that_allows_fewer_units_than_a_client_may_hold_is_refused():
+    plan = make_plan(min_clients=10)
+    update = msgspec.structs.replace(plan.update, max_units_per_client=64)
+    plan = msgspec.structs.replace(plan, update=update)
+    for least in (0, 64):
+        bounds = UpdateBounds(least_units_per_client=least)
+        ClientPolicy(require=Requirements(update=bounds)).check(plan)
+    error = refusal(plan, update=UpdateBounds(least_units_per_client=65))
+    assert error.reason is Reason.POLICY_UPDATE
+    assert str(error).startswith(
+        "plan.update.max_units_per_client = 64 is below your policy's 65: "
+    )
+
+
 def test_a_weaker_adversary_is_all_that_a_server_without_a_directory_learns():
     plan = make_plan(Adversary.HONEST_BUT_CURIOUS, "plain", min_clients=2, corrupt=0)
-    floors = {"dataset": DatasetFloor(id="another"), "update": UpdateCeiling(clip=1.0)}
+    floors = {"dataset": DatasetFloor(id="another"), "update": UpdateBounds(clip=1.0)}
     assert refusal(plan, **floors).reason is Reason.POLICY_ADVERSARY
     curious = AggregationFloor(adversary=Adversary.HONEST_BUT_CURIOUS)
     assert refusal(plan, **floors, aggregation=curious).reason is Reason.POLICY_DATASET

@@ -5,7 +5,7 @@ import msgspec
 from fedprivacy.arithmetic import from_residues, unpack
 from fedprivacy.crypto import SigningKey
 from fedprivacy.errors import Reason
-from fedprivacy.rounds.policy import DatasetFloor, UpdateCeiling
+from fedprivacy.rounds.policy import DatasetFloor, UpdateBounds
 from fedprivacy.secagg import Adversary
 from fedprivacy.secagg.uploads import MaskedChunk
 from fedprivacy.wire import encode
@@ -101,8 +101,8 @@ plan_lie(
     "clip-above-policy",
     Reason.POLICY_UPDATE,
     "The plan clips at a larger norm than the client allows.",
-    lying={"require": {"update": UpdateCeiling(clip=CLIP / 2)}},
-    honest={"require": {"update": UpdateCeiling(clip=CLIP)}},
+    lying={"require": {"update": UpdateBounds(clip=CLIP / 2)}},
+    honest={"require": {"update": UpdateBounds(clip=CLIP)}},
 )
 plan_lie(
     "clip-above-the-plan",

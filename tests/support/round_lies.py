@@ -88,6 +88,7 @@ WANTED = {
         "clip": st.sampled_from([0.0, 2.5, 3.0]),
         "value_bits": st.sampled_from([0, 2, 3]),
         "max_units_per_client": st.sampled_from([0, 2]),
+        "least_units_per_client": st.sampled_from([0, 2, 3]),
     },
     "noise": {
         "trust": st.sampled_from(reference.TRUSTS),

@@ -273,6 +273,9 @@ class ToldStore:
     def authority(self):
         return self.store.authority()
 
+    def together(self):
+        return self.store.together()
+
     def _tell(self, what, **details):
         self.told.append(("commit", what, details))
 
