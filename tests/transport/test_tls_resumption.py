@@ -10,7 +10,7 @@ from tlsdrive import LIMITS, Network, Raw, Waits, house
 
 
 def breaks_while_it_trains(network, drive, name, seconds):
-    """Once all others have sent theirs, this client's connection breaks; it trains on for so long."""
+    """Once all others have sent theirs, its connection breaks; it trains on for so long."""
     participant, _ = network.joined[name]
     train, link = participant.train, participant.link
 

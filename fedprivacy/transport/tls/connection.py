@@ -166,7 +166,7 @@ class Exchange:
                     raise PeerError(Reason.UNEXPECTED, f"{came.kind.name.lower()} once more")
 
     def _check_present(self) -> None:
-        """Raises where the session goes on over another connection: its messages are not for this."""
+        """Raises where the session goes on over another connection."""
         if self.connection.is_aborted:
             raise ConnectionAbortedError
 
