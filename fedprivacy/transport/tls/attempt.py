@@ -84,12 +84,12 @@ class TlsAttempt:
         until = time.monotonic() + (self.waits.training if training else self.waits.phase)
         while not self._over:
             self._back()  # nobody tells of who has come back
-            now = time.monotonic()
-            present = [n for n in self.server.waiting_for if self._gone.get(n, now + 1.0) > now]
-            if not present or now >= until:
+            now, waiting = time.monotonic(), self.server.waiting_for
+            ends = [at for name, at in self._gone.items() if name in waiting]
+            later = [at for at in ends if at > now]
+            if len(waiting) == len(ends) - len(later) or now >= until:
                 return
-            waits = [until, *(at for n in present if (at := self._gone.get(n)) is not None)]
-            if event := self.hub.next(min(waits) - now):
+            if event := self.hub.next(min([until, *later]) - now):
                 self._take(event)
 
     def _close_phase(self) -> None:
@@ -131,9 +131,10 @@ class TlsAttempt:
                 self.server.exclude(client)
 
     def _back(self) -> None:
-        for name in self.hub.connected:
-            if self._gone.get(name, 0.0) > 0.0:
-                del self._gone[name]
+        if any(self._gone.values()):
+            for name in self.hub.connected & self._gone.keys():
+                if self._gone[name] > 0.0:
+                    del self._gone[name]
 
     def _receive(self, client: str, message: bytes) -> None:
         self._traffic(message, self._meter.up, self._meter.committee_up)[client] += len(message)
