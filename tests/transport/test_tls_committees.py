@@ -63,7 +63,8 @@ def test_members_with_processes_of_their_own_open_the_sum(tmp_path):
         assert tuple(met) == PHASES
         for phase, meter in met.items():
             assert set(meter.up) == (set(net.house.names) if phase == "input" else set())
-            assert set(meter.committee_up) == set(committee)
+            # That a share opens may be said late: in the phase after that of the inputs.
+            assert phase == "input" or set(meter.committee_up) == set(committee)
         assert {net.joined[name][0].answered for name in net.house.identities} == {2}
         assert net.hub.members == set(committee)
 
