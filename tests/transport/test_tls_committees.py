@@ -24,6 +24,8 @@ from tlsdrive import Network, Raw, Waits, house
 NAMED = 'members = ["m-one", "m-two", "m-three", "m-four"]\ncorrupt = 1'
 DRAWN = "size = 4\ncorrupt = 1"
 PHASES = ("keys", "input", "opening", "consistency", "unmasking")
+LOST_AFTER = [None, "keys", "consistency"]
+LOST_AFTER += [pytest.param(phase, marks=pytest.mark.nightly) for phase in ("input", "opening")]
 
 
 def network(folder, committee=NAMED, clients=4, stores=None):
@@ -91,7 +93,7 @@ def test_a_named_member_may_be_a_client_too(tmp_path):
         assert net.joined["c000"][0].answered == 2
 
 
-@pytest.mark.parametrize("protocol", ["bfv", "ckks"])
+@pytest.mark.parametrize("protocol", ["bfv", pytest.param("ckks", marks=pytest.mark.nightly)])
 def test_clients_that_share_a_key_decrypt_the_sum(protocol, tmp_path):
     pytest.importorskip("tenseal")
     plan = make_plan(adversary=Adversary.HONEST_BUT_CURIOUS, protocol=protocol, corrupt=0)
@@ -116,7 +118,7 @@ def test_clients_that_share_a_key_decrypt_the_sum(protocol, tmp_path):
 # ---------------------------------------------------------------------- who is lost
 
 
-@pytest.mark.parametrize("phase", [None, *PHASES[:-1]])
+@pytest.mark.parametrize("phase", LOST_AFTER)
 def test_one_member_may_be_lost_after_any_phase_or_never_come(phase, tmp_path):
     with network(tmp_path) as net:
         net.join(*(n for n in net.house.identities if phase or n != "m-two"))
@@ -129,7 +131,7 @@ def test_one_member_may_be_lost_after_any_phase_or_never_come(phase, tmp_path):
         assert [m.phase for m in outcome.phases if "m-two" in m.lost] == [PHASES[at]]
 
 
-@pytest.mark.parametrize("phase", [None, *PHASES[:-1]])
+@pytest.mark.parametrize("phase", LOST_AFTER)
 def test_without_enough_members_the_round_ends_with_the_reason(phase, tmp_path):
     with network(tmp_path) as net:
         gone = ("m-two", "m-four")
