@@ -57,7 +57,7 @@ class Consortium:
     """Everyone's files in one folder, a folder a party; and the processes that were started."""
 
     folder: Path
-    protocol: str
+    protocol: str = "secagg"
     port: int = 0
     started: list[Process] = field(default_factory=list)
 
