@@ -36,21 +36,19 @@ def oracle(schedule, consortium, number):
 
 def test_a_sum_is_lost_only_with_too_many_members_or_clients(tmp_path):
     ends, schedules = play_all(setting(NAMED), FEW, tmp_path)
-    assert ends["sum"] > len(FEW) // 2
-    assert ends["abort"] > 0
+    assert ends == {"sum": 7, "abort": 1}
     assert len({n for s in schedules for n in s.strikes if n.startswith("m-")}) == 4
     assert {phase for s in schedules for phase, *_ in s.strikes.values()} == set(PHASES)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("committee", [NAMED, DRAWN], ids=["named", "drawn"])
-def test_it_is_so_for_every_fault_at_every_phase_and_direction(committee, tmp_path):
+@pytest.mark.parametrize(("committee", "aborts"), [(NAMED, 9), (DRAWN, 19)], ids=["named", "drawn"])
+def test_it_is_so_for_every_fault_at_every_phase_and_direction(committee, aborts, tmp_path):
     network = setting(committee)
     ends, schedules = play_all(network, range(1000, 1000 + MANY), tmp_path)
-    assert sum(ends.values()) == MANY
+    assert ends == {"sum": MANY - aborts, "abort": aborts}
     struck = {strike for s in schedules for strike in s.strikes.values()}
     assert {(p, d, f) for p, d in network.slots for f in Fault} <= struck
-    assert ends["abort"] > 0
 
 
 def test_the_oracle_tells_members_from_clients():
