@@ -22,9 +22,9 @@ flower-demo: $(STAMP)
 	@$(BIN)/python examples/flower/deploy.py
 
 # A server and eight hospitals as processes on this machine, over mutual TLS, one of them killed in
-# mid-round and a ninth turned away.
+# mid-round and a ninth turned away; with PROTOCOL=oneshot a committee besides, or bfv.
 tls-demo: $(STAMP)
-	@$(BIN)/python examples/tls-hospitals/deploy.py
+	@$(BIN)/python examples/tls-hospitals/deploy.py $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 # Tests start many processes: those load what the first ones compiled.
 test nightly: export PYTHONDONTWRITEBYTECODE :=

@@ -1,11 +1,14 @@
 """Eight hospitals and a server as processes on this machine, over mutual TLS 1.3.
 
-`make tls-demo`, or `python examples/tls-hospitals/deploy.py [FOLDER]`: about a minute. One hospital
-is killed in the middle of a round, and a ninth, whose certificate is revoked, is turned away.
+`make tls-demo`, or `python examples/tls-hospitals/deploy.py [--protocol NAME] [FOLDER]`: about a
+minute. One hospital is killed in the middle of a round, and a ninth, whose certificate is revoked,
+is turned away. Under `oneshot` there is a committee of four more processes, one of them killed in
+that round as well; under `bfv` the hospitals share a key.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -23,7 +26,9 @@ BIN = Path(sys.executable).parent
 HOST = "127.0.0.1"
 HOSPITALS = tuple(f"hospital-{number:02d}" for number in range(1, 9))
 REVOKED = "hospital-09"
-VICTIM, KILLED_IN = "hospital-05", 3
+COMMITTEES = {"oneshot": ("university", "registry", "ministry", "patients")}
+SHARING_A_KEY = ("bfv",)
+VICTIM, LOST_MEMBER, KILLED_IN = "hospital-05", "ministry", 3
 SECONDS = 240.0  # for all of it
 
 
@@ -52,12 +57,18 @@ class Consortium:
     """Everyone's files in one folder, a folder a party; and the processes that were started."""
 
     folder: Path
+    protocol: str = "secagg"
     port: int = 0
     started: list[Process] = field(default_factory=list)
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Of the committee, where the protocol has one."""
+        return COMMITTEES.get(self.protocol, ())
+
     def make(self) -> None:
         """The key ceremony, as docs/consortium.md tells it: each command is one party's."""
-        everyone = (*HOSPITALS, REVOKED)
+        everyone = (*HOSPITALS, REVOKED, *self.members)
         authority, server = self.folder / "authority", self.folder / "server"
         self._run("keys", "authority", "consortium", "--out", authority)
         for name in everyone:
@@ -78,8 +89,11 @@ class Consortium:
         self._run("certs", "revoke", certs, REVOKED)
         self._hand_out(authority, server)
         for name in everyone:
-            store = ("--store", self.folder / name / "client.db")
-            self._run("pin", authority / "consortium.pub", *store, home=name)
+            store = "member.db" if name in self.members else "client.db"
+            into = ("--store", self.folder / name / store)
+            self._run("pin", authority / "consortium.pub", *into, home=name)
+        if self.protocol in SHARING_A_KEY:
+            self._share_a_key(server)
 
     def _hand_out(self, authority: Path, server: Path) -> None:
         """What leaves the authority: nothing secret but the server's own key."""
@@ -89,17 +103,38 @@ class Consortium:
             shutil.copy2(authority / "certs" / name, server / "certs" / name)
         shutil.copy2(authority / "directory.json", server / "directory.json")
         for name in ("job.toml", "privacy.toml", "policy.toml"):
-            shutil.copy2(HERE / name, server / name)
-        _filled(HERE / "server.toml", server / "server.toml", {"8443": str(self.port)})
-        for name in (*HOSPITALS, REVOKED):
+            shutil.copy2(self._agreed(name), server / name)
+        places = {"8443": str(self.port)}
+        if self.protocol in SHARING_A_KEY:
+            places["# ceremony"] = "ceremony"
+        _filled(HERE / "server.toml", server / "server.toml", places)
+        for name in (*HOSPITALS, REVOKED, *self.members):
             own = self.folder / name
             for shared in ("ca.crt", "ca.crl"):
                 shutil.copy2(authority / "certs" / shared, own / shared)
             shutil.copy2(authority / "issued" / f"{name}.crt", own / f"{name}.crt")
-            for shared in ("job.toml", "privacy.toml", "policy.toml"):
-                shutil.copy2(HERE / shared, own / shared)
-            places = {"8443": str(self.port), "hospital-01": name}
+            shutil.copy2(self._agreed("policy.toml"), own / "policy.toml")
+            places = {"8443": str(self.port), "hospital-01": name, "university": name}
+            if name in self.members:
+                _filled(self._agreed("member.toml"), own / "member.toml", places)
+                continue
+            for shared in ("job.toml", "privacy.toml"):
+                shutil.copy2(self._agreed(shared), own / shared)
             _filled(HERE / "client.toml", own / "client.toml", places)
+
+    def _agreed(self, name: str) -> Path:
+        """A file of the example: the protocol's own, where it has one."""
+        own = HERE / self.protocol / name
+        return own if own.exists() else HERE / name
+
+    def _share_a_key(self, server: Path) -> None:
+        """The first hospital makes the key that all hospitals share; the server never has it."""
+        first = self.folder / HOSPITALS[0]
+        made = ("--protocol", self.protocol, "--out", first)
+        self._run("keys", "ceremony", "study", *made, home=HOSPITALS[0])
+        for name in (*HOSPITALS[1:], REVOKED):
+            shutil.copy2(first / "study.clients.key", self.folder / name / "study.clients.key")
+        shutil.move(first / "study.server.key", server / "study.server.key")
 
     def start(self, name: str, *words: object) -> Process:
         """One party, in its folder."""
@@ -156,14 +191,24 @@ def _free_port() -> int:
         return int(held.getsockname()[1])
 
 
-def demo(folder: Path) -> int:
+def kill(victim: Process | None, after: str, note: Callable[[str], None]) -> None:
+    """Kill a party in the middle of a round, where there is one, once it has said so much."""
+    if victim is None:
+        return
+    moment = f"round {KILLED_IN}, attempt 1: {after}"
+    victim.wait_for(lambda text: moment in text, moment, SECONDS)
+    victim.process.kill()
+    note(f'{victim.name} is killed in round {KILLED_IN}, once it says "{after}"')
+
+
+def demo(folder: Path, protocol: str) -> int:
     """The whole of it; returns the server's exit code."""
     started = time.monotonic()
 
     def note(what: str) -> None:
         print(f"{time.monotonic() - started:5.0f} s  {what}", file=sys.stderr, flush=True)
 
-    consortium = Consortium(folder)
+    consortium = Consortium(folder, protocol)
     note("making keys, a signed directory and certificates, as docs/consortium.md tells it")
     consortium.make()
     try:
@@ -173,15 +218,16 @@ def demo(folder: Path) -> int:
         ninth = consortium.start(REVOKED, "join", "client.toml")
         code = ninth.process.wait(60.0)
         note(f"it is turned away with exit code {code}: {ninth.text.strip().splitlines()[-1]}")
+        members = {
+            name: consortium.start(name, "join", "member.toml") for name in consortium.members
+        }
         joined = {name: consortium.start(name, "join", "client.toml") for name in HOSPITALS}
-        moment = f"round {KILLED_IN}, attempt 1: trained"
-        joined[VICTIM].wait_for(lambda text: moment in text, moment, SECONDS)
-        joined[VICTIM].process.kill()
-        note(f"{VICTIM} is killed in round {KILLED_IN}, after it trained")
+        kill(members.get(LOST_MEMBER), "summoned", note)
+        kill(joined[VICTIM], "invited" if members else "trained", note)
         out, _ = server.process.communicate(timeout=SECONDS)
         note(f"the server has ended with exit code {server.process.returncode}")
-        for name, process in joined.items():
-            if name != VICTIM and process.process.wait(30.0):
+        for name, process in (joined | members).items():
+            if name not in (VICTIM, LOST_MEMBER) and process.process.wait(30.0):
                 note(f"{name} ended with exit code {process.process.returncode}")
         sys.stdout.write(out.decode())
         return 1 if code != 6 else server.process.returncode
@@ -189,8 +235,17 @@ def demo(folder: Path) -> int:
         consortium.end()
 
 
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit(demo(Path(sys.argv[1]).absolute()))
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A server and eight hospitals, over mutual TLS.")
+    parser.add_argument("folder", nargs="?", type=Path, help="by default one that is removed")
+    known = ["secagg", *COMMITTEES, *SHARING_A_KEY]
+    parser.add_argument("--protocol", default="secagg", choices=known)
+    asked = parser.parse_args()
+    if asked.folder is not None:
+        return demo(asked.folder.absolute(), asked.protocol)
     with tempfile.TemporaryDirectory(prefix="fedprivacy-tls-") as temporary:
-        sys.exit(demo(Path(temporary)))
+        return demo(Path(temporary), asked.protocol)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

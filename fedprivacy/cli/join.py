@@ -1,4 +1,4 @@
-"""`fedprivacy join`: a client of a networked run."""
+"""`fedprivacy join`: a client of a networked run, or a member of its committee."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from fedprivacy.errors import PeerError, Reason, RoundAborted
 
 if TYPE_CHECKING:
     from fedprivacy.cli.status import Status, Stopping
-    from fedprivacy.rounds import RoundClient
+    from fedprivacy.rounds import ClientPolicy
+    from fedprivacy.secagg import GroupKey
+    from fedprivacy.simulation.job import Job
     from fedprivacy.transport.tls.files import ClientFile
     from fedprivacy.transport.tls.participant import Participant, Said
-    from fedprivacy.vector import Update
 
 __all__ = ["EXAMPLES", "join"]
 
 EXAMPLES = (
     "fedprivacy join client.toml",
+    "fedprivacy join member.toml",
     "fedprivacy join client.toml --log-json 2> client.log",
 )
 
@@ -33,9 +35,11 @@ def join(
 ) -> None:
     """Take part in a networked run until it is over, by this client's own policy.
 
-    What happens goes to stderr. A connection that breaks is made anew, in the middle of a round as
-    well. Where the server turns this client away it exits with 6; where its own policy or budget
-    declined and no round was seen through, with 3 or 4.
+    A client is also a member of the committee where a round draws it, or the plan names it; with
+    role = "member" it is a member and nothing else. What happens goes to stderr. A connection that
+    breaks is made anew, in the middle of a round as well. Where the server turns this client away
+    it exits with 6; where its own policy or budget declined and no round was seen through, with 3
+    or 4.
     """
     from fedprivacy.cli.status import Status, stopping
     from fedprivacy.transport.tls.files import ClientFile
@@ -59,7 +63,9 @@ def _joined(file: ClientFile, folder: Path, status: Status, stop: Stopping) -> N
     from fedprivacy.transport.tls.link import Link
     from fedprivacy.transport.tls.participant import Participant
 
-    job, policy = Job.from_toml(folder / file.job), ClientPolicy.from_toml(folder / file.policy)
+    job = Job.from_toml(folder / file.job) if file.job else None
+    policy = ClientPolicy.from_toml(folder / file.policy)
+    key = _group_key(policy, (folder / file.policy).parent, job)
     identity = Identity.load(folder / file.identity, Path(file.identity).stem)
     credentials = file.tls.credentials(folder)
     credentials.check(now=datetime.now(UTC), is_client=True)
@@ -75,22 +81,25 @@ def _joined(file: ClientFile, folder: Path, status: Status, stop: Stopping) -> N
         *address_of(file.server, "client.server"),
         limits=file.limits,
         rng=SystemRng(),
+        role=file.role,
         note=noted,
     )
     with ClientStore(folder / file.store) as store:
         link.start()
         try:
             # Data are touched once the server has shown who it is.
-            trains = JobClient.of(job, identity.client_id) if link.connect() else None
+            connected = link.connect()
+            trains = JobClient.of(job, identity.client_id) if job and connected else None
             participant = Participant(
                 link,
                 policy,
                 identity,
                 store,
-                trains.update if trains else _nothing,
+                trains.update if trains else None,
                 SystemRng(),
                 lambda said: _tell(status, said),
                 stop,
+                key,
             )
             ended = participant.run()
         finally:
@@ -98,8 +107,26 @@ def _joined(file: ClientFile, folder: Path, status: Status, stop: Stopping) -> N
     _expect_an_answer(participant, ended, stop)
 
 
-def _nothing(_: RoundClient) -> Update:
-    raise RoundAborted(Reason.FAILED, "there was no connection")
+def _group_key(policy: ClientPolicy, folder: Path, job: Job | None) -> GroupKey | None:
+    """The clients' part of a key ceremony, where the plan needs one; its path is the policy's."""
+    from fedprivacy.errors import ConfigurationError
+    from fedprivacy.secagg import SHARED_KEYS, GroupKey
+
+    protocol = job.plan.aggregation.protocol if job else ""
+    if protocol not in SHARED_KEYS:
+        return None
+    if not policy.ceremony:
+        raise ConfigurationError(
+            f"policy.ceremony is missing, and {protocol} needs the clients' part of a key "
+            "ceremony: name its file"
+        )
+    key = GroupKey.load(folder / policy.ceremony)
+    if key.protocol != protocol:
+        raise ConfigurationError(
+            f"policy.ceremony = {policy.ceremony} is for {key.protocol}, the plan says {protocol}: "
+            "take the one of its own ceremony"
+        )
+    return key
 
 
 def _tell(status: Status, said: Said) -> None:
@@ -115,7 +142,7 @@ def _tell(status: Status, said: Said) -> None:
 
 
 def _expect_an_answer(participant: Participant, ended: PeerError | None, stop: Stopping) -> None:
-    """Raise why this client did nothing of what it came for."""
+    """Raise why this party did nothing of what it came for."""
     if ended is not None and ended.reason is not Reason.CHANNEL_CLOSING:
         raise ended
     if participant.answered or stop():

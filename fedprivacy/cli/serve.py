@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from fedprivacy.crypto import Directory, SigningKey
     from fedprivacy.rounds import Plan, RunRecord
     from fedprivacy.rounds.books import Books
+    from fedprivacy.secagg import Admission
+    from fedprivacy.secagg.homomorphic import WorkerProcess
     from fedprivacy.simulation.job import Job
     from fedprivacy.transport.tls.files import ServerFile
     from fedprivacy.transport.tls.hub import Hub
     from fedprivacy.transport.tls.journal import Journal
+    from fedprivacy.transport.tls.run import NetworkedRun
 
 __all__ = ["EXAMPLES", "serve"]
 
@@ -41,7 +45,7 @@ def serve(
         bool, typer.Option("--json", help="Print the record, and nothing else, on stdout.")
     ] = False,
 ) -> None:
-    """Run a job's rounds with clients that connect by mutual TLS 1.3.
+    """Run a job's rounds with clients, and a committee's members, that connect by mutual TLS 1.3.
 
     What happens goes to stderr. Started again in the same run's folder, it goes on after the round
     that was under way. SIGTERM lets the present round end first. Exits with 5 if no round ended
@@ -72,34 +76,29 @@ def _served(file: ServerFile, folder: Path, status: Status, stop: Stopping) -> R
     """Every resource of a run, and its end whatever happens."""
     from fedprivacy.errors import Reason
     from fedprivacy.randomness import SystemRng
-    from fedprivacy.secagg import COMMITTEES, SHARED_KEYS
     from fedprivacy.simulation.job import Job
     from fedprivacy.transport.tls.journal import Journal, Step
 
     job = Job.from_toml(folder / file.job)
-    protocol = job.plan.aggregation.protocol
-    if protocol in COMMITTEES or protocol in SHARED_KEYS:
-        lacks = "has a committee" if protocol in COMMITTEES else "needs a key ceremony"
-        raise ConfigurationError(
-            f"plan.aggregation.protocol = {protocol} {lacks}, which is not there over TLS yet: "
-            "choose secagg or secagg+"
-        )
+    admission = _admission(file, folder, job.plan)
     run_folder = folder / file.run
     make_folder(run_folder)
-    with closing(Journal.open(run_folder)) as journal:
+    with closing(Journal.open(run_folder)) as journal, _worker(admission) as worker:
         if not journal.past.run_id:
             journal.write(Step("run", run=SystemRng().bytes(16).hex()))
-        hub = _hub(file, folder, journal, status)
+        hub = _hub(file, folder, job.plan, journal, status)
         reason: Reason | None = Reason.CHANNEL_CLOSING
         try:
-            record = _rounds(file, folder, job, journal, hub, status, stop)
+            run = _run(file, folder, job, journal, hub, status, stop)
+            run.admission, run.pool = admission, worker
+            record = _rounds(file, run, job, status)
             reason = Reason.CHANNEL_CLOSING if stop() else None
         finally:
             hub.stop(reason)
     return record
 
 
-def _rounds(
+def _run(
     file: ServerFile,
     folder: Path,
     job: Job,
@@ -107,54 +106,60 @@ def _rounds(
     hub: Hub,
     status: Status,
     stop: Stopping,
-) -> RunRecord:
+) -> NetworkedRun:
+    """The run, not yet begun; its books are open."""
     from fedprivacy.randomness import SystemRng
     from fedprivacy.rounds.run_folder import RunFolder
     from fedprivacy.simulation.networked import JobModel
-    from fedprivacy.transport.tls.files import address_of
-    from fedprivacy.transport.tls.health import Health
     from fedprivacy.transport.tls.run import NetworkedRun
 
-    rng, model, files = SystemRng(), JobModel(job), RunFolder(folder / file.run)
-    books = _books(file, folder, job.plan, model.length)
+    model = JobModel(job)
+    return NetworkedRun(
+        job.plan,
+        model,
+        _directory(folder / file.directory),
+        hub,
+        journal,
+        RunFolder(folder / file.run),
+        file.waits,
+        job.file.rounds,
+        SystemRng(),
+        status,
+        _books(file, folder, job.plan, model.length),
+        stop,
+    )
+
+
+def _rounds(file: ServerFile, run: NetworkedRun, job: Job, status: Status) -> RunRecord:
+    from fedprivacy.transport.tls.files import address_of
+    from fedprivacy.transport.tls.health import Health
+
+    hub, books, named = run.hub, run.books, job.plan.aggregation.committee.members
     health = Health(
         lambda: {
-            "status": "stopping" if stop() else "ok",
-            "run": journal.past.run_id.hex(),
+            "status": "stopping" if run.stops() else "ok",
+            "run": run.run_id.hex(),
             "round": status.number,
             "of": job.file.rounds,
             "phase": status.phase,
             "connected": len(hub.connected),
         }
     )
-    run = NetworkedRun(
-        job.plan,
-        model,
-        _directory(folder / file.directory),
-        hub,
-        journal,
-        files,
-        file.waits,
-        job.file.rounds,
-        rng,
-        status,
-        books,
-        stop,
-    )
     try:
         if books is not None:
-            files.keep("operator.pub", books.operator_text)
+            run.files.keep("operator.pub", books.operator_text)
         run.recover()
         if file.health:
             health.start(*address_of(file.health, "server.health"))
         port = hub.start(*address_of(file.listen, "server.listen"))
         host = file.listen.rpartition(":")[0]
+        members = f" and {len(named)} members of the committee" if named else ""
         status.tell(
             "listening",
-            f"listening on {host}:{port} for {job.file.clients} clients",
+            f"listening on {host}:{port} for {job.file.clients} clients{members}",
             host=host,
             port=port,
-            run=journal.past.run_id.hex(),
+            run=run.run_id.hex(),
         )
         run.gather(job.file.clients, file.times.gather)
         return run.run()
@@ -165,7 +170,44 @@ def _rounds(
             books.close()
 
 
-def _hub(file: ServerFile, folder: Path, journal: Journal, status: Status) -> Hub:
+def _admission(file: ServerFile, folder: Path, plan: Plan) -> Admission | None:
+    """The server's part of a key ceremony, where the plan's clients share a key."""
+    from fedprivacy.secagg import SHARED_KEYS, Admission
+    from fedprivacy.secagg.homomorphic.native import require
+
+    protocol = plan.aggregation.protocol
+    if protocol not in SHARED_KEYS:
+        return None
+    require()
+    if not file.ceremony:
+        raise ConfigurationError(
+            f"server.ceremony is missing, and {protocol} needs the server's part of a key "
+            "ceremony: run `fedprivacy keys ceremony`, and name it"
+        )
+    admission = Admission.load(folder / file.ceremony)
+    if admission.protocol != protocol:
+        raise ConfigurationError(
+            f"server.ceremony = {file.ceremony} is for {admission.protocol}, the plan says "
+            f"{protocol}: take the one of its own ceremony"
+        )
+    return admission
+
+
+@contextmanager
+def _worker(admission: Admission | None) -> Iterator[WorkerProcess | None]:
+    """Where native code reads what clients send, if they share a key; ready when this is."""
+    if admission is None:
+        yield None
+        return
+    from fedprivacy.secagg.homomorphic import WorkerProcess
+    from fedprivacy.secagg.homomorphic.native import warm
+
+    with WorkerProcess() as worker:
+        worker.submit(warm, admission.protocol).result()
+        yield worker
+
+
+def _hub(file: ServerFile, folder: Path, plan: Plan, journal: Journal, status: Status) -> Hub:
     from datetime import UTC, datetime
 
     from fedprivacy.transport.tls.hub import Hub
@@ -187,6 +229,7 @@ def _hub(file: ServerFile, folder: Path, journal: Journal, status: Status) -> Hu
         _directory(folder / file.directory),
         journal.past.run_id,
         limits=file.limits,
+        committee=plan.aggregation.committee.members,
         begin=begin,
         note=status.refused,
     )

@@ -67,17 +67,22 @@ class Status:
     def phase_ended(self, number: int, attempt: int, meter: PhaseMeter) -> None:
         self.phase = meter.phase
         lost = f", without {', '.join(meter.lost)}" if meter.lost else ""
+        clients, members = len(meter.up), len(meter.committee_up)
+        heard = [f"{clients} answered"] if clients or not members else []
+        heard += [f"{members} members answered"] if members else []
         self.tell(
             "phase",
-            f"round {number}, attempt {attempt}: {meter.phase} is over, {len(meter.up)} answered"
-            f"{lost}",
+            f"round {number}, attempt {attempt}: {meter.phase} is over, {', '.join(heard)}{lost}",
             round=number,
             attempt=attempt,
             phase=meter.phase,
-            answered=len(meter.up),
+            answered=clients,
+            members=members,
             lost=meter.lost,
             bytes_up=sum(meter.up.values()),
             bytes_down=sum(meter.down.values()),
+            committee_bytes_up=sum(meter.committee_up.values()),
+            committee_bytes_down=sum(meter.committee_down.values()),
         )
 
     def round_ended(self, record: RoundRecord) -> None:

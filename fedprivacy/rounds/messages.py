@@ -28,6 +28,7 @@ __all__ = [
     "Summons",
     "begins_attempt",
     "is_of_committee",
+    "is_summons",
     "reason_of",
 ]
 
@@ -125,6 +126,11 @@ _OF_COMMITTEE = tuple(
     msgspec.msgpack.encode(kind.__struct_config__.tag)
     for kind in (Summons, MemberEnvelope, MemberRefusal)
 )
+
+
+def is_summons(message: bytes) -> bool:
+    """Whether a message says that it summons a member; nothing else about it is checked."""
+    return message[1:32].startswith(_OF_COMMITTEE[0])
 
 
 def is_of_committee(message: bytes) -> bool:

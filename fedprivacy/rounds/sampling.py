@@ -9,8 +9,16 @@ from fedprivacy.randomness import SEED_BYTES, Keystream, Rng, uniform_below
 from fedprivacy.rounds.plan import Plan
 from fedprivacy.rounds.quorum import fewest_clients, quorum_fault
 from fedprivacy.rounds.rules import SamplingRules
+from fedprivacy.secagg import COMMITTEES, Cohort
 
-__all__ = ["cohort_fault", "draw_committee", "drawn", "smallest_cohort", "weakest_cohort"]
+__all__ = [
+    "cohort_fault",
+    "committee_for",
+    "draw_committee",
+    "drawn",
+    "smallest_cohort",
+    "weakest_cohort",
+]
 
 _COIN = 1 << 53
 
@@ -28,6 +36,17 @@ def draw_committee(names: Sequence[str], count: int, *, rng: Rng) -> tuple[str, 
     """So many of a round's clients, each set as likely as another, in the order drawn."""
     stream, left = Keystream(rng.bytes(SEED_BYTES)), list(names)
     return tuple(left.pop(int(uniform_below(len(left), 1, stream)[0])) for _ in range(count))
+
+
+def committee_for(plan: Plan, clients: Sequence[str], *, rng: Rng) -> Cohort | None:
+    """Those whom the plan names, or a sample of these clients; None where nobody opens sums."""
+    rules = plan.aggregation
+    if rules.protocol not in COMMITTEES:
+        return None
+    members = rules.committee.members
+    if not members:
+        members = draw_committee(clients, rules.committee.count, rng=rng)
+    return Cohort.of(members, rng=rng.child("salts"))
 
 
 def cohort_fault(plan: Plan, size: int) -> str | None:

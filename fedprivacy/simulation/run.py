@@ -36,8 +36,8 @@ from fedprivacy.rounds.record import (
 )
 from fedprivacy.rounds.rules import Trust
 from fedprivacy.rounds.run_folder import RunFolder
-from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn, weakest_cohort
-from fedprivacy.secagg import COMMITTEES, SHARED_KEYS, Adversary, Cohort, Mark, Persist
+from fedprivacy.rounds.sampling import cohort_fault, committee_for, drawn, weakest_cohort
+from fedprivacy.secagg import SHARED_KEYS, Adversary, Cohort, Mark, Persist
 from fedprivacy.secagg.homomorphic import WorkerProcess
 from fedprivacy.secagg.homomorphic.native import warm
 from fedprivacy.simulation.faults import Dropouts
@@ -162,7 +162,8 @@ class Simulation:
         if plan.sampling.scheme != "all" and cohort_fault(plan, len(asked)):
             return self._without_sum(number, "aborted", (untried(),))
         cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
-        committee = self._committee(number, cohort)
+        # One for all attempts at a round.
+        committee = committee_for(plan, cohort.members, rng=self.rng.child(f"committee/{number}"))
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         try:
@@ -177,17 +178,6 @@ class Simulation:
         except BudgetExhausted as error:
             return self._without_sum(number, "refused", tuple(attempts), str(error))
         return self._without_sum(number, "aborted", tuple(attempts))
-
-    def _committee(self, number: int, cohort: Cohort) -> Cohort | None:
-        """Those whom the plan names, or a sample of the cohort: one for all attempts at a round."""
-        rules = self.job.plan.aggregation
-        if rules.protocol not in COMMITTEES:
-            return None
-        rng = self.rng.child(f"committee/{number}")
-        members = rules.committee.members
-        if not members:
-            members = draw_committee(cohort.members, rules.committee.count, rng=rng)
-        return Cohort.of(members, rng=rng.child("salts"))
 
     def _attempts(
         self,

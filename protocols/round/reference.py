@@ -1279,6 +1279,8 @@ class Answer(NamedTuple):
 class Client:
     """One client in one attempt; its policy, identity and store are its own."""
 
+    envelope, refusal = Envelope, Refusal
+
     def __init__(self, entry, *, store, rand, encoding, noise):
         """`entry` has what is the client's own: its id, key, policy, budget and accounts."""
         self.client_id, self.policy, self.store = entry["client_id"], entry["policy"], store
@@ -1309,7 +1311,7 @@ class Client:
             if refusal.reason == "WRONG_ROUND":
                 return Answer([], refusal)
             self.dead = True
-            told = encode(Refusal(self.round_id, refusal.code))
+            told = encode(self.refusal(self.round_id, refusal.code))
             return Answer([*self.effects, ("send", SERVER, told)], refusal)
         return Answer(self.effects, None)
 
@@ -1440,7 +1442,8 @@ class Client:
                     self.store.mark_answered(*where, names, floor)
                     self.effects.append(("commit", "answered", {"survivors": sorted(names)}))
                 case ("send" | "chunk" as verb, recipient, body):
-                    self.effects.append((verb, recipient, encode(Envelope(self.round_id, body))))
+                    told = encode(self.envelope(self.round_id, body))
+                    self.effects.append((verb, recipient, told))
                 case _:
                     self.effects.append(effect)
 

@@ -37,6 +37,7 @@ def raw(kind, *fields):
 LONG = bytes(i % 251 for i in range(150_000))
 GOOD = {
     "ok_hello": ("A client begins a session.", [hello(1, "client", SESSION, 0)]),
+    "ok_hello_member": ("A member does.", [hello(1, "member", SESSION, 0)]),
     "ok_hello_resumed": ("It comes back with 7 messages.", [hello(1, "client", SESSION, 7)]),
     "ok_welcome": ("The server begins a session.", [welcome(1, RUN, 0, 0, 5000, 1 << 20)]),
     "ok_welcome_resumed": ("It knows the session.", [welcome(1, RUN, 1, 300, 600_000, 1)]),

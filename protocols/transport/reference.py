@@ -1,8 +1,8 @@
 """A client of the channel, literally: SPEC.md in plain Python, one socket and no threads.
 
 It shares no code with the package; the round, and what encodes its messages, is that of
-`protocols/round/reference.py`. Slow on purpose. For checking implementations, never for protecting
-data.
+`protocols/round/reference.py`, a committee's member that of `protocols/oneshot/reference.py`. Slow
+on purpose. For checking implementations, never for protecting data.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def _by_path(name):
     return module
 
 
-a_round = _by_path("round")
+a_round, oneshot = _by_path("round"), _by_path("oneshot")
 
 # SPEC 2: kinds and limits.
 HELLO, WELCOME, MESSAGE, PIECE, ACK, PING, CLOSE = range(1, 8)
@@ -199,13 +199,110 @@ def frames_of(place, message):
         yield frame(PIECE, rest[start : start + PIECE_BYTES])
 
 
+# ------------------------------------------------------------------ SPEC 7.2: a member
+
+SUMMONS_LIMIT = a_round.DIRECTORY_LIMIT + (1 << 16)
+Summons = a_round.message(
+    "summons",
+    "Summons",
+    ("round_plan", a_round.RoundPlan),
+    ("membership", a_round.secagg.Membership),
+    ("directory", a_round.Octets(0, a_round.DIRECTORY_LIMIT)),
+    ("ledger", a_round.Octets(0, a_round.HEAD_LIMIT)),
+)
+MemberEnvelope = a_round.message(
+    "member-envelope",
+    "MemberEnvelope",
+    ("round_id", a_round.DIGEST),
+    ("body", a_round.Octets(0, a_round.MAX_BODY)),
+)
+MemberRefusal = a_round.message(
+    "member-refusal",
+    "MemberRefusal",
+    ("round_id", a_round.DIGEST),
+    ("reason", a_round.Integer(1, 256)),
+)
+
+
+def sum_plan(plan):
+    """What one-shot aggregation is given of a round's plan [O 3.1]."""
+    rules, pipeline = plan.plan.aggregation, a_round.Pipeline(plan)
+    given = rules.committee
+    committee = oneshot.CommitteePlan(
+        plan.committee_root,
+        a_round.members_of(given),
+        plan.threshold,
+        given.corrupt,
+        tuple(given.members),
+    )
+    return oneshot.Plan(
+        round_id=a_round.round_id(plan),
+        broadcast=plan.broadcast,
+        cohort_size=plan.cohort_size,
+        cohort_root=plan.cohort_root,
+        corrupt=rules.corrupt,
+        min_clients=rules.min_clients,
+        length=pipeline.total_length,
+        client_bound=pipeline.client_bound,
+        committee=committee,
+    )
+
+
+class Member(a_round.Client):
+    """A member of a committee in one attempt at a round [O 9]; `rand` is as in [O 6]."""
+
+    envelope, refusal = MemberEnvelope, MemberRefusal
+
+    def __init__(self, entry, *, store, rand):
+        super().__init__(entry, store=store, rand=rand, encoding=(), noise=())
+
+    def _accept(self, data):
+        summons = a_round.decode(data, SUMMONS_LIMIT, Summons)
+        plan, place = summons.round_plan, summons.membership
+        self.round_id = a_round.round_id(plan)
+        with contextlib.suppress(a_round.NotHere):
+            a_round.check_round_plan(plan)
+        a_round.require(plan.plan.aggregation.protocol == "oneshot", "PLAN")
+        agreed = sum_plan(plan)
+        a_round.require(agreed.parameters is not None, "PLAN")
+        named = place.client_id == self.client_id
+        root, size = agreed.committee.root, agreed.committee.size
+        a_round.require(named and oneshot.is_member(root, size, place), "COHORT_PROOF")
+        head = self._check_ledger(plan, summons.ledger)
+        directory = self._check_directory(plan, summons.directory)
+        apart = head is None or head.operator not in directory.values()
+        a_round.require(apart, "COMMITTEE")
+        a_round.check_policy(self.policy, plan)
+        self.store.begin(plan.run_id, plan.round, plan.attempt, a_round.terms(plan))
+        if head:
+            self.store.keep_head(head)
+        self.plan = plan
+        self.party = oneshot.Member(
+            agreed,
+            place,
+            identity_seed=self.identity_seed,
+            directory=directory,
+            floor=self.policy["aggregation"]["min_clients"],
+            rand=self.rand,
+        )
+        self._carry_out(self.party.start())
+
+    def _pass_on(self, data):
+        told = a_round.decode(data, a_round.ENVELOPE_LIMIT, MemberEnvelope)
+        a_round.require(told.round_id == self.round_id, "WRONG_ROUND")
+        try:
+            self._carry_out(self.party.receive(a_round.SERVER, told.body))
+        except oneshot.Refused as refusal:
+            raise a_round.Refused(refusal.reason) from None
+
+
 # ------------------------------------------------------------------ a client
 
 
 class Channel:
     """One connection of a session that is begun here; SPEC 1 and 3."""
 
-    def __init__(self, host, port, files, session, *, limit=1 << 31):
+    def __init__(self, host, port, files, session, *, limit=1 << 31, role="client"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -215,7 +312,7 @@ class Channel:
         plain = socket.create_connection((host, port), timeout=10)
         self.socket = context.wrap_socket(plain, server_hostname=host)
         self.inbox, self.sent, self.acknowledged = Inbox(limit), 0, 0
-        self.socket.sendall(frame(HELLO, encode_hello(Hello(1, "client", session, 0))))
+        self.socket.sendall(frame(HELLO, encode_hello(Hello(1, role, session, 0))))
         came = self.read(SMALL)
         require(came.kind == WELCOME, "UNEXPECTED")
         self.welcome = read_welcome(came.body)
@@ -283,6 +380,7 @@ def take_part(channel, client, values, weight):
     """One attempt at a round, to the run's end or the client's: the messages that it sent.
 
     `client` is one of `protocols/round/reference.py`; it contributes once it has accepted a plan.
+    Or it is a `Member`, which has no values.
     """
     sent, contributed = [], False
 
@@ -298,7 +396,7 @@ def take_part(channel, client, values, weight):
             over = carry_out(client.receive(a_round.SERVER, channel.receive()))
         except Closed:
             return sent
-        if client.plan is not None and not contributed:
+        if client.plan is not None and values is not None and not contributed:
             contributed = True
             over = over or carry_out(client.contribute(values, weight))
         channel.done()

@@ -1,7 +1,7 @@
 """A server in a process of its own, which kills itself at a line of its journal.
 
-`python tls_server.py FOLDER PORT ROUNDS LINE WHEN`: with WHEN `before` the line is not yet written,
-with `after` it is, and nothing that follows from it has left; with `never` it lives.
+`python tls_server.py PROTOCOL FOLDER PORT ROUNDS LINE WHEN`: with WHEN `before` the line is not yet
+written, with `after` it is, and nothing that follows from it has left; with `never` it lives.
 """
 
 import dataclasses
@@ -24,6 +24,14 @@ from tlsdrive import HOST, LIMITS, Certificates, Waits
 CLIENTS = 5
 # A busy machine must not look like clients that fall silent.
 CALM = dataclasses.replace(LIMITS, handshake=60.0, heartbeat=5.0)
+MEMBERS = 'members = ["m-one", "m-two", "m-three", "m-four"]\ncorrupt = 1'
+
+
+def consortium(protocol):
+    """Five clients, and for one-shot aggregation four members besides, of whom three open a sum."""
+    if protocol == "oneshot":
+        return noisy_house(CLIENTS, protocol=protocol, committee=MEMBERS, value_bits=8)
+    return noisy_house(CLIENTS, protocol=protocol)
 
 
 class Toy:
@@ -72,8 +80,8 @@ class Deadly(Journal):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def serve(folder, port, rounds, line, when):
-    parties = noisy_house(CLIENTS)
+def serve(protocol, folder, port, rounds, line, when):
+    parties = consortium(protocol)
     opened = Journal.open(folder)
     journal = Deadly(opened.path, opened.past, opened._file)
     journal.line, journal.when = line, when
@@ -88,7 +96,14 @@ def serve(folder, port, rounds, line, when):
 
     certificates = Certificates.__new__(Certificates)
     certificates.folder = folder / "certs"
-    hub = Hub(certificates.of("server"), parties.directory, RUN_ID, limits=CALM, begin=begin)
+    hub = Hub(
+        certificates.of("server"),
+        parties.directory,
+        RUN_ID,
+        limits=CALM,
+        committee=parties.plan.aggregation.committee.members,
+        begin=begin,
+    )
     books = Books.open(
         parties.plan,
         Toy.length,
@@ -122,4 +137,5 @@ def serve(folder, port, rounds, line, when):
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
+    name, where, *numbers, at, moment = sys.argv[1:]
+    serve(name, Path(where), *map(int, numbers), at, moment)

@@ -1,4 +1,4 @@
-"""Rounds over TLS on loopback: certificates of a house's clients, a hub, and clients in threads."""
+"""Rounds over TLS on loopback: certificates of a house's parties, a hub, and parties in threads."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.transport.tls.attempt import TlsAttempt, Waits
 from fedprivacy.transport.tls.credentials import Credentials
-from fedprivacy.transport.tls.frames import Hello, Kind, closed_for, told
+from fedprivacy.transport.tls.frames import Hello, Kind, Role, closed_for, told
 from fedprivacy.transport.tls.hub import Hub, HubLimits
 from fedprivacy.transport.tls.link import Link, LinkLimits
 from fedprivacy.transport.tls.participant import Participant
@@ -107,7 +107,7 @@ class Certificates:
 
 @dataclass
 class Network:
-    """A consortium over TLS: `hub` is up, clients come with `join`."""
+    """A consortium over TLS: `hub` is up, clients and a named committee come with `join`."""
 
     house: object
     folder: Path
@@ -116,7 +116,9 @@ class Network:
     waits: Waits = WAITS
     run_id: bytes = RUN_ID
     certificates: Certificates | None = None
-    """Of another network of the same clients, to spare the making of them."""
+    """Of another network of the same parties, to spare the making of them."""
+    group_key: object = None
+    """The clients' part of a key ceremony."""
     refused: list = field(default_factory=list)
     """What the hub noted: from where, and the reason."""
     sessions: set = field(default_factory=set)
@@ -137,6 +139,7 @@ class Network:
             self.directory,
             self.run_id,
             limits=self.limits,
+            committee=self.house.plan.aggregation.committee.members,
             begin=self._begin,
             note=lambda where, error: self.refused.append((where, error)),
         )
@@ -152,32 +155,39 @@ class Network:
         self.sessions.add(session)
         return fresh
 
-    def link(self, name, port=None, *, files=None, host=HOST, seed=0):
+    def trains(self, name):
+        """Whether it is a client, and not a member of the committee alone."""
+        return name in self.house.names
+
+    def link(self, name, port=None, *, files=None, host=HOST, seed=0, role=None):
         return Link(
             files or self.certificates.of(name),
             host,
             port or self.port,
             limits=self.link_limits,
             rng=InsecureTestRng(f"link/{name}/{seed}".encode()),
+            role=role or (Role.CLIENT if self.trains(name) else Role.MEMBER),
         )
 
-    def join(self, *names, port=None, wait=True):
-        for name in names or self.house.names:
-            link = self.link(name, port)
+    def join(self, *names, port=None, wait=True, seed=0, policy=None):
+        """`seed` makes another process of a party that was there before."""
+        for name in names or self.house.identities:
+            link = self.link(name, port, seed=seed)
             link.start()
             participant = Participant(
                 link,
-                self.house.policy,
+                policy or self.house.policy,
                 self.house.identities[name],
                 self.house.stores[name],
-                lambda _, name=name: self.house.update(name),
-                self.house.rng.child(f"participant/{name}"),
+                (lambda _, name=name: self.house.update(name)) if self.trains(name) else None,
+                self.house.rng.child(f"participant/{name}/{seed}"),
+                group_key=self.group_key,
             )
             thread = threading.Thread(target=participant.run, daemon=True)
             thread.start()
             self.joined[name] = participant, thread
         if wait:
-            self.wait_for(set(names or self.house.names))
+            self.wait_for(set(names or self.house.identities))
 
     def wait_for(self, names, seconds=10.0):
         pending = set(names)
@@ -190,7 +200,7 @@ class Network:
         return TlsAttempt(self.hub, self.house.server(number, attempt), self.waits, **hooks)
 
     def round(self, number=1, attempt=1, members=None, **hooks):
-        return self.attempt(number, attempt, **hooks).run(members or self.house.names)
+        return self.attempt(number, attempt, **hooks).run(members or self.house.identities)
 
     def close(self):
         self.hub.stop(None, flush=0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -10,6 +11,7 @@ from time import perf_counter
 from fedprivacy.errors import PeerError
 from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds import RoundServer
+from fedprivacy.rounds.messages import is_of_committee
 from fedprivacy.secagg import Aborted, Done, Effect, Persist, Send
 from fedprivacy.transport.inprocess import Outcome, PhaseMeter
 from fedprivacy.transport.tls.hub import Arrived, Broke, Hub, HubEvent, Joined, Left
@@ -22,7 +24,7 @@ _INPUT = "input"
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Seconds that clients have to answer a phase, and to come back when a connection broke."""
+    """Seconds that a party has to answer a phase, and to come back when a connection broke."""
 
     phase: float
     training: float
@@ -33,9 +35,9 @@ class Waits:
 class TlsAttempt:
     """Drives one attempt to its end.
 
-    A phase is over when everyone who is still there has answered, or its time has passed. A client
-    whose connection breaks has `waits.reconnect` seconds to come back; one that begins a new
-    session is out of this attempt.
+    A phase is over when everyone who is still there has answered, or its time has passed. A client,
+    or a member of the committee, whose connection breaks has `waits.reconnect` seconds to come
+    back; one that begins a new session is out of this attempt, in both roles.
     """
 
     hub: Hub
@@ -49,10 +51,10 @@ class TlsAttempt:
     _sessions: dict[str, bytes] = field(default_factory=dict)
     """Of those who were asked: what belongs to another session is of another time."""
     _gone: dict[str, float] = field(default_factory=dict)
-    """Clients without a connection, and when they count as lost."""
+    """Who has no connection, and when they count as lost."""
 
     def run(self, members: Iterable[str]) -> Outcome:
-        """The attempt's outcome; `members` are those to invite."""
+        """The attempt's outcome; `members` are those to ask, of the cohort and the committee."""
         asked, sessions = set(members), self.hub.sessions
         self._sessions = {name: sessions[name] for name in asked & sessions.keys()}
         self._meter = PhaseMeter(self.server.phase)
@@ -135,7 +137,7 @@ class TlsAttempt:
                     del self._gone[name]
 
     def _receive(self, client: str, message: bytes) -> None:
-        self._meter.up[client] += len(message)
+        self._traffic(message, self._meter.up, self._meter.committee_up)[client] += len(message)
         try:
             self._carry_out(self.server.receive(client, message))
         except PeerError as error:
@@ -148,9 +150,7 @@ class TlsAttempt:
         for effect in effects:
             match effect:
                 case Send(recipient, message):
-                    self._meter.down[recipient] += len(message)
-                    if self._gone.get(recipient, 1.0) > 0.0:
-                        self.hub.send(recipient, message, timeout=self.waits.phase)
+                    self._send(recipient, message)
                 case Persist():
                     self.journal(effect)
                 case Done(survivors=survivors):
@@ -159,3 +159,22 @@ class TlsAttempt:
                 case Aborted(error):
                     self._over = True
                     self._outcome.error = error
+
+    def _send(self, recipient: str, message: bytes) -> None:
+        meter = self._meter
+        self._traffic(message, meter.down, meter.committee_down)[recipient] += len(message)
+        if self._is_lost(recipient):
+            # What it misses is not kept for it: there is no coming back into this attempt.
+            self._gone[recipient] = 0.0
+        else:
+            self.hub.send(recipient, message, timeout=self.waits.phase)
+
+    def _is_lost(self, name: str) -> bool:
+        until = self._gone.get(name)
+        if until is None or until > time.monotonic():
+            return False
+        return until == 0.0 or name not in self.hub.connected
+
+    @staticmethod
+    def _traffic(message: bytes, plain: Counter[str], committee: Counter[str]) -> Counter[str]:
+        return committee if is_of_committee(message) else plain

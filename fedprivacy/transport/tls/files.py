@@ -12,6 +12,7 @@ from fedprivacy.errors import ConfigurationError
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.transport.tls.attempt import Waits
 from fedprivacy.transport.tls.credentials import Credentials
+from fedprivacy.transport.tls.frames import Role
 from fedprivacy.transport.tls.hub import HubLimits
 from fedprivacy.transport.tls.link import LinkLimits
 
@@ -38,7 +39,7 @@ class Times(Section, frozen=True, kw_only=True):
     """Seconds; after each of them the server goes on without those who did not answer."""
 
     gather: _Seconds = 60.0
-    """For the job's clients to connect, before the first round."""
+    """For the job's clients, and a named committee, to connect, before the first round."""
     phase: _Seconds = 30.0
     training: _Seconds = 300.0
     reconnect: _Seconds = 10.0
@@ -70,6 +71,8 @@ class ServerFile(Section, frozen=True, kw_only=True):
     """Where budgets are kept; empty: in the run's folder."""
     operator: str = ""
     """The key that signs the ledger's heads; empty: one is made in the run's folder."""
+    ceremony: str = ""
+    """The server's part of a key ceremony, for a protocol whose clients share a key."""
     tls: TlsFiles
     times: Times = Times()
     rates: Rates = Rates()
@@ -100,11 +103,12 @@ class ServerFile(Section, frozen=True, kw_only=True):
 
 
 class ClientFile(Section, frozen=True, kw_only=True):
-    """`client.toml` of a networked run; paths are relative to it."""
+    """`client.toml`, or `member.toml`, of a networked run; paths are relative to it."""
 
     schema: Literal["fedprivacy/client/1"]
-    job: str
-    """What is trained, on which data."""
+    role: Role = Role.CLIENT
+    job: str = ""
+    """What is trained, on which data; a member trains nothing."""
     policy: str
     identity: str
     """The enrolled identity's key; its name is the file's."""
@@ -119,6 +123,12 @@ class ClientFile(Section, frozen=True, kw_only=True):
         """The file; raises `ConfigurationError` naming the key that is wrong."""
         file = load_toml(cls, path, "client")
         address_of(file.server, "client.server")
+        if (file.role is Role.CLIENT) != bool(file.job):
+            raise ConfigurationError(
+                "client.job is missing: name what is trained"
+                if file.role is Role.CLIENT
+                else f"client.job = {file.job} has no use with role = member: leave it out"
+            )
         return file
 
     @property

@@ -63,10 +63,12 @@ class Kind(enum.IntEnum):
 
 
 class Role(enum.Enum):
-    """As what a peer connects: a later protocol may have more than clients."""
+    """As what a peer connects."""
 
     CLIENT = "client"
+    """Where it is drawn for a committee, or is named in one, it is a member as well."""
     MEMBER = "member"
+    """Of the committee that the plan names, and nothing else."""
 
 
 _Sixteen = Annotated[bytes, Meta(min_length=16, max_length=16)]

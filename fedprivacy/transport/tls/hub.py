@@ -12,7 +12,7 @@ import functools
 import queue
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +107,7 @@ class _Peer:
     """One identity's session, and its connection while there is one."""
 
     name: str
+    role: Role
     session: bytes
     outbox: Outbox
     inbox: Inbox
@@ -121,6 +122,7 @@ class Hub:
     """Takes connections of enrolled clients until it is stopped.
 
     `directory` says who is enrolled: the certificate's name and key's fingerprint must stand there.
+    `committee` may connect as its members, and as no more than that.
     `begin` is told of each session that a client begins, and says whether its id is a fresh one.
     `note` hears, in the loop's thread, of connections that are refused: from where, and why.
     """
@@ -132,6 +134,7 @@ class Hub:
         run_id: bytes,
         *,
         limits: HubLimits,
+        committee: Collection[str] = (),
         begin: Callable[[str, bytes], bool],
         note: Callable[[str, PeerError], None] = lambda _where, _error: None,
     ) -> None:
@@ -139,6 +142,7 @@ class Hub:
         self._directory = directory
         self._run_id = run_id
         self._limits = limits
+        self._committee = frozenset(committee)
         self._begin = begin
         self._note = note
         self._message_limit = limits.message
@@ -175,6 +179,12 @@ class Hub:
     def connected(self) -> frozenset[str]:
         """Clients whose connection stands."""
         return frozenset(n for n, p in tuple(self._peers.items()) if p.connection is not None)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Those whose session is that of a member of the committee, and of no client."""
+        peers = tuple(self._peers.items())
+        return frozenset(name for name, peer in peers if peer.role is Role.MEMBER)
 
     @property
     def absent(self) -> dict[str, float]:
@@ -331,8 +341,9 @@ class Hub:
         if hello.version != VERSION:
             detail = f"{name} speaks version {hello.version} of the channel, not {VERSION}"
             raise PeerError(Reason.CHANNEL_VERSION, detail, (name,))
-        if hello.role != Role.CLIENT.value:
-            raise PeerError(Reason.UNEXPECTED, f"{name} connects as {hello.role}", (name,))
+        if hello.role == Role.MEMBER.value and name not in self._committee:
+            detail = f"{name} connects as a member, and the plan names no such member"
+            raise PeerError(Reason.UNEXPECTED, detail, (name,))
         if self._closing:
             raise PeerError(Reason.CHANNEL_CLOSING, f"{name} came while the server ends", (name,))
         peer, resumed = self._session_of(name, hello)
@@ -359,6 +370,9 @@ class Hub:
         """The session that is resumed, or a new one."""
         peer = self._peers.get(name)
         if peer is not None and peer.session == hello.session:
+            if peer.role.value != hello.role:
+                detail = f"{name} was a {peer.role.value} in the session that it resumes"
+                raise PeerError(Reason.UNEXPECTED, detail, (name,))
             peer.outbox.rewind(hello.received)
             peer.inbox.begin()
             return peer, True
@@ -369,6 +383,7 @@ class Hub:
             raise PeerError(Reason.DUPLICATE, f"{name} begins a session that was", (name,))
         made = _Peer(
             name,
+            Role(hello.role),
             hello.session,
             Outbox(window=self._limits.window, wake=lambda: self._wake(name)),
             Inbox(limit=self._message_limit),

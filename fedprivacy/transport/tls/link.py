@@ -91,8 +91,10 @@ class Link:
         *,
         limits: LinkLimits,
         rng: Rng,
+        role: Role = Role.CLIENT,
         note: Callable[[PeerError | None], None] = lambda _error: None,
     ) -> None:
+        self._role = role
         self._credentials = credentials
         self._host, self._port = host, port
         self._limits = limits
@@ -237,7 +239,7 @@ class Link:
         connection = await self._connected()
         try:
             await connection.write(
-                told(Hello(VERSION, Role.CLIENT.value, self._session, self._inbox.received))
+                told(Hello(VERSION, self._role.value, self._session, self._inbox.received))
             )
             body = await first_frame(connection, Kind.WELCOME, within=self._limits.handshake)
             welcome: Welcome = decode(Welcome, body, limit=HELLO_LIMIT)

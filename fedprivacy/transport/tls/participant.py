@@ -1,4 +1,4 @@
-"""A client of a networked run: takes part in round after round until the run is over."""
+"""A party of a networked run: takes part in round after round until the run is over."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from fedprivacy.crypto import Identity
 from fedprivacy.errors import FedPrivacyError, PeerError, Reason
 from fedprivacy.ledger import ClientStore
 from fedprivacy.randomness import Rng
-from fedprivacy.rounds import ClientPolicy, RoundClient
-from fedprivacy.rounds.messages import begins_attempt
-from fedprivacy.secagg import SERVER, Done, Effect, Send
+from fedprivacy.rounds import ClientPolicy, RoundClient, RoundMember, RoundPlan
+from fedprivacy.rounds.messages import begins_attempt, is_of_committee, is_summons
+from fedprivacy.secagg import SERVER, Done, Effect, GroupKey, Send
+from fedprivacy.transport.tls.frames import Role
 from fedprivacy.transport.tls.link import Came, Ended, Link, Restarted
 from fedprivacy.vector import Update
 
@@ -24,10 +25,10 @@ _QUIET = 40
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a client has to tell those who watch it."""
+    """What a party has to tell those who watch it."""
 
     what: str
-    """`invited`, `trained`, `answered`, `left`, `restarted`."""
+    """`invited`, `trained`, `answered`, `left`, `restarted`; a member: `summoned`, `opened`."""
     round: int = 0
     attempt: int = 0
     error: FedPrivacyError | None = None
@@ -37,59 +38,82 @@ class Said:
 class Participant:
     """Answers the server's messages, an attempt at a time, with what `train` makes of a broadcast.
 
-    `link` is started; `leaves` is asked between messages whether this client is to go once no
-    attempt is under way.
+    Where it is summoned as a member of the committee it answers as that, too; without `train` it is
+    nothing else. `link` is started; `leaves` is asked between messages whether this party is to go
+    once no attempt is under way. `group_key` is the clients' part of a key ceremony.
     """
 
     link: Link
     policy: ClientPolicy
     identity: Identity
     store: ClientStore
-    train: Callable[[RoundClient], Update]
+    train: Callable[[RoundClient], Update] | None
     rng: Rng
     watch: Callable[[Said], None] = lambda _: None
     leaves: Callable[[], bool] = lambda: False
+    group_key: GroupKey | None = None
     answered: int = 0
-    """Attempts that this client saw through."""
+    """How often this party saw an attempt through, in either role."""
     error: FedPrivacyError | None = None
     """Why it last left an attempt early."""
     _client: RoundClient | None = None
+    _member: RoundMember | None = None
     _attempts: int = 0
     _trained: bool = False
-    _busy: bool = False
-    """Whether an attempt is under way, as far as this client knows."""
-    _number: tuple[int, int] = field(default=(0, 0))
+    _busy: set[Role] = field(default_factory=set)
+    """As what it is in an attempt that is under way, as far as it knows."""
 
     def run(self) -> PeerError | None:
-        """Until the run is over, or this client leaves; why there is no connection, if it broke."""
+        """Until the run is over, or this party leaves; why there is no connection, if it broke."""
         quiet = 0
         while True:
             event = self.link.next(0.5)
             quiet = quiet + 1 if event is None else 0
             match event:
                 case None:
-                    # An attempt that the server gave up reaches this client as silence.
+                    # An attempt that the server gave up reaches this party as silence.
                     if self.leaves() and (not self._busy or quiet > _QUIET):
                         return None
                 case Came():
                     self._take(event)
                     self.link.done(event)
                 case Restarted():
-                    self._client, self._busy = None, False
+                    self._client = self._member = None
+                    self._busy.clear()
                     self._tell("restarted")
                 case Ended(error):
                     return error
 
     def _take(self, came: Came) -> None:
+        if is_of_committee(came.message):
+            self._take_as_member(came)
+        elif self.train is not None:
+            self._take_as_client(came, self.train)
+
+    def _take_as_member(self, came: Came) -> None:
+        is_new = is_summons(came.message)
+        if is_new:
+            rng = self.rng.child(f"member/{self._attempts}")
+            self._member = RoundMember(self.policy, self.identity, self.store, rng=rng)
+            self._begin(Role.MEMBER)
+        member = self._member
+        if member is None:
+            return  # of an attempt that this member has left
+        self._attempt(came.session, member, member.receive(SERVER, came.message))
+        if is_new and member.round_plan is not None:
+            self._tell("summoned", member.round_plan)
+
+    def _take_as_client(self, came: Came, train: Callable[[RoundClient], Update]) -> None:
         if begins_attempt(came.message):
             self._client = RoundClient(
                 self.policy,
                 self.identity,
                 self.store,
                 rng=self.rng.child(f"client/{self._attempts}"),
+                group_key=self.group_key,
             )
-            self._trained, self._busy = False, True
-            self._attempts += 1
+            self._trained = False
+            self._begin(Role.CLIENT)
         client = self._client
         if client is None:
             return  # of an attempt that this client has left
@@ -97,16 +121,25 @@ class Participant:
         plan = client.round_plan
         if plan is not None and not self._trained and not client.has_left:
             self._trained = True
-            self._number = plan.round, plan.attempt
-            self._tell("invited")
-            self._attempt(came.session, client, self._contribution(client))
+            self._tell("invited", plan)
+            self._attempt(came.session, client, self._contribution(client, plan, train))
 
-    def _contribution(self, client: RoundClient) -> Iterator[Effect]:
-        update = self.train(client)
-        self._tell("trained")
+    def _begin(self, role: Role) -> None:
+        self._attempts += 1
+        self._busy.add(role)
+
+    def _contribution(
+        self, client: RoundClient, plan: RoundPlan, train: Callable[[RoundClient], Update]
+    ) -> Iterator[Effect]:
+        update = train(client)
+        self._tell("trained", plan)
         yield from client.contribute(update)
 
-    def _attempt(self, session: bytes, client: RoundClient, effects: Iterable[Effect]) -> None:
+    def _attempt(
+        self, session: bytes, party: RoundClient | RoundMember, effects: Iterable[Effect]
+    ) -> None:
+        is_client = isinstance(party, RoundClient)
+        role = Role.CLIENT if is_client else Role.MEMBER
         try:
             for effect in effects:
                 match effect:
@@ -114,17 +147,27 @@ class Participant:
                         self.link.send(session, message)
                     case Done():
                         self.answered += 1
-                        self._busy = False
-                        self._tell("answered")
+                        self._busy.discard(role)
+                        self._tell("answered" if is_client else "opened", party.round_plan)
                     case _:
-                        pass  # an abort reaches this client as silence
+                        pass  # an abort reaches this party as silence
         except FedPrivacyError as error:
             if isinstance(error, PeerError) and error.reason is Reason.WRONG_ROUND:
                 return  # only late
             self.error = error
-            if client.has_left:
-                self._client, self._busy = None, False
-            self._tell("left", error)
+            if party.has_left:
+                self._leave(role)
+            self._tell("left", party.round_plan, error)
 
-    def _tell(self, what: str, error: FedPrivacyError | None = None) -> None:
-        self.watch(Said(what, *self._number, error))
+    def _leave(self, role: Role) -> None:
+        self._busy.discard(role)
+        if role is Role.CLIENT:
+            self._client = None
+        else:
+            self._member = None
+
+    def _tell(
+        self, what: str, plan: RoundPlan | None = None, error: FedPrivacyError | None = None
+    ) -> None:
+        number = (plan.round, plan.attempt) if plan is not None else (0, 0)
+        self.watch(Said(what, *number, error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +21,8 @@ from fedprivacy.rounds import Guarantee, Plan, RoundPlan, RoundRecord, RoundServ
 from fedprivacy.rounds.books import Books
 from fedprivacy.rounds.record import AttemptRecord, GuaranteeRecord, SimulatedRound, SimulatedRun
 from fedprivacy.rounds.run_folder import RunFolder
-from fedprivacy.rounds.sampling import cohort_fault, drawn, weakest_cohort
-from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
+from fedprivacy.rounds.sampling import cohort_fault, committee_for, drawn, weakest_cohort
+from fedprivacy.secagg import Admission, Adversary, Cohort, Mark, Persist
 from fedprivacy.transport.attempts import attempt_record, untried
 from fedprivacy.transport.inprocess import Outcome, PhaseMeter
 from fedprivacy.transport.tls.attempt import TlsAttempt, Waits
@@ -92,7 +93,9 @@ class _Checkpoint(msgspec.Struct, frozen=True):
 class NetworkedRun:
     """One run in one folder; a process that is started anew goes on after the last round begun.
 
-    `stops` is asked before each round whether there is to be another one.
+    `stops` is asked before each round whether there is to be another one. `admission` is the
+    server's part of a key ceremony, for a protocol whose clients share a key; native code then
+    reads what they send in a process of `pool`, whose owner ends it.
     """
 
     plan: Plan
@@ -107,8 +110,12 @@ class NetworkedRun:
     watcher: Watcher
     books: Books | None = None
     stops: Callable[[], bool] = lambda: False
+    admission: Admission | None = None
+    pool: Executor | None = None
     _records: list[RoundRecord] = field(default_factory=list)
     _clip: float = 0.0
+    _charged: bool = False
+    """Whether the last attempt of an earlier process is."""
 
     @property
     def run_id(self) -> bytes:
@@ -127,25 +134,32 @@ class NetworkedRun:
             self._clip = checkpoint.clip
             if checkpoint.record.round > len(self._records):
                 self._append(checkpoint.record)
-        self._close_reservations()
+        last = self._close_reservations()
         past = self.journal.past
         if past.open is not None and past.open.round > len(self._records):
             self._append(self._ended(past.open.round, "aborted", (self._interrupted(past.open),)))
         if past.open is not None:
             self.journal.write(Step("ended", round=past.open.round))
+        if last is not None and last.round == len(self._records) + 1:
+            # Reserved, and not yet begun: a ledger reserves for an attempt once.
+            self._append(self._ended(last.round, "aborted", (self._interrupted(last),)))
+            self.journal.write(Step("ended", round=last.round))
 
-    def _close_reservations(self) -> None:
-        """What may be known is charged; what nobody was asked for is not."""
+    def _close_reservations(self) -> Step | None:
+        """Charge what may be known, and nothing else; the last attempt that was reserved for."""
         if self.books is None:
-            return
+            return None
+        last = None
         for reservation in self.books.ledger.reservations():
-            mine = reservation.request.run == self.run_id
-            if mine and reservation.state in (
-                ReservationState.RESERVED,
-                ReservationState.UNMASKING,
-            ):
-                known = reservation.state is ReservationState.UNMASKING
+            request, state = reservation.request, reservation.state
+            if request.run != self.run_id:
+                continue
+            last = Step("begun", round=request.round, attempt=request.attempt)
+            known = state is ReservationState.UNMASKING
+            self._charged = known or state is ReservationState.SETTLED
+            if known or state is ReservationState.RESERVED:
                 self.books.close_attempt(reservation, may_be_known=known)
+        return last
 
     def _interrupted(self, step: Step) -> AttemptRecord:
         return AttemptRecord(
@@ -157,19 +171,22 @@ class NetworkedRun:
             refused={},
             excluded={},
             culprits=(),
-            unmasking_requested=self.journal.past.unmasking is not None,
+            unmasking_requested=self._charged or self.journal.past.unmasking is not None,
             phases=(),
         )
 
     # ------------------------------------------------------------------ rounds
 
     def gather(self, clients: int, seconds: float) -> None:
-        """Wait until so many clients are connected, or so long; they are the run's.
+        """Wait until so many clients, and a named committee, are there, or so long.
 
-        Raises `ConfigurationError` where they are too few, `RoundAborted` where it is stopped.
+        The clients are the run's. Raises `ConfigurationError` where clients or members are too few,
+        `RoundAborted` where it is stopped.
         """
-        until = time.monotonic() + seconds
-        while len(self.hub.connected) < clients and time.monotonic() < until and not self.stops():
+        until, members = time.monotonic() + seconds, set(self.plan.aggregation.committee.members)
+        while time.monotonic() < until and not self.stops():
+            if len(self._clients_connected()) >= clients and members <= self.hub.connected:
+                break
             time.sleep(0.05)
         if self.stops():
             raise RoundAborted(Reason.CHANNEL_CLOSING, "stopped before a round was begun")
@@ -179,7 +196,20 @@ class NetworkedRun:
             raise ConfigurationError(
                 f"{len(names)} clients are connected after {seconds:g} seconds: {fault}"
             )
+        self._check_committee(seconds)
         self.hub.allow(longest_message(self.plan, clients=len(names), length=self.model.length))
+
+    def _check_committee(self, seconds: float) -> None:
+        rules = self.plan.aggregation.committee
+        if not rules.members:
+            return  # drawn from the clients of each round
+        absent = [name for name in rules.members if name not in self.hub.connected]
+        if len(rules.members) - len(absent) < rules.opens_with:
+            raise ConfigurationError(
+                f"{', '.join(absent)} of the committee's {len(rules.members)} members are not "
+                f"connected after {seconds:g} seconds, and {rules.opens_with} open a sum: start "
+                "them, or raise server.times.gather"
+            )
 
     def run(self) -> RunRecord:
         """Every round that is left, or until the budget is spent or somebody stops it."""
@@ -197,25 +227,31 @@ class NetworkedRun:
 
     def _note_clients(self) -> None:
         """Whoever has been there once belongs to every later cohort."""
-        names = tuple(sorted({*self.journal.past.clients, *self.hub.connected}))
+        names = tuple(sorted({*self.journal.past.clients, *self._clients_connected()}))
         if names != self.journal.past.clients:
             self.journal.write(Step("clients", clients=names))
+
+    def _clients_connected(self) -> frozenset[str]:
+        """A member of a committee alone is no client."""
+        return self.hub.connected - self.hub.members
 
     def _append(self, record: RoundRecord) -> None:
         self._records.append(record)
         self.files.append(record)
 
     def _round(self, number: int) -> RoundRecord:
-        plan, names = self.plan, self.journal.past.clients
+        plan, seated = self.plan, self.hub.members
+        names = tuple(name for name in self.journal.past.clients if name not in seated)
         asked = drawn(names, plan.sampling, rng=self.rng.child(f"sample/{number}"))
         if cohort_fault(plan, len(asked)):
             return self._ended(number, "aborted", (untried(),))
         cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
+        committee = self._committee(number, cohort)
         attempts: list[AttemptRecord] = []
         out: set[str] = set()
         for attempt in range(1, plan.aggregation.attempts + 1):
             try:
-                outcome, frozen = self._attempt(number, attempt, cohort, out)
+                outcome, frozen = self._attempt(number, attempt, cohort, committee, out)
             except BudgetExhausted as error:
                 return self._ended(number, "refused", tuple(attempts), refusal=str(error))
             record = attempt_record(frozen, outcome)
@@ -227,8 +263,20 @@ class NetworkedRun:
             out |= {*outcome.refused, *outcome.excluded, *record.culprits}
         return self._ended(number, "aborted", tuple(attempts))
 
+    def _committee(self, number: int, cohort: Cohort) -> Cohort | None:
+        """One for all attempts at a round; a sample is of who is there, if they are enough."""
+        there = [name for name in cohort.members if name in self.hub.connected]
+        enough = len(there) >= self.plan.aggregation.committee.count
+        rng = self.rng.child(f"committee/{number}")
+        return committee_for(self.plan, there if enough else cohort.members, rng=rng)
+
     def _attempt(
-        self, number: int, attempt: int, cohort: Cohort, out: Iterable[str]
+        self,
+        number: int,
+        attempt: int,
+        cohort: Cohort,
+        committee: Cohort | None,
+        out: Iterable[str],
     ) -> tuple[Outcome, RoundPlan]:
         books, reserved = self.books, None
         if books is not None:
@@ -247,6 +295,7 @@ class NetworkedRun:
             directory=directory,
             ledger_head=head.head if head else bytes(DIGEST_BYTES),
             clip=self._clip,
+            committee=committee,
             rng=self.rng.child(f"nonce/{number}/{attempt}"),
         )
         round_id = plan.round_id.hex()
@@ -258,6 +307,9 @@ class NetworkedRun:
             broadcast,
             rng=self.rng.child(f"graph/{number}/{attempt}"),
             ledger=head,
+            pool=self.pool,
+            committee=committee,
+            admission=self.admission,
         )
         drive = TlsAttempt(
             self.hub,
@@ -267,7 +319,8 @@ class NetworkedRun:
             observe=lambda meter: self.watcher.phase_ended(number, attempt, meter),
         )
         present = self.hub.sessions
-        outcome = drive.run([n for n in cohort.members if n not in out and n in present])
+        asked = dict.fromkeys([*cohort.members, *(committee.members if committee else ())])
+        outcome = drive.run([n for n in asked if n not in out and n in present])
         if books is not None and reserved is not None:
             books.close_attempt(reserved, may_be_known=outcome.unmasking_requested)
             if outcome.unmasking_requested:
