@@ -13,7 +13,7 @@ from fedprivacy.rounds import RunRecord
 
 # Many times what a message takes: for each, five processes load their libraries, on a machine that
 # runs other tests. The killed node is waited for as long, once in the run.
-PHASE_TIMEOUT = 40.0
+PHASE_TIMEOUT = 60.0
 LOST = f"node-{VICTIM}"
 
 
