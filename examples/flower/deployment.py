@@ -33,6 +33,7 @@ QUIET = {
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.05",
 }
 STARTS = 60.0  # seconds within which a server or a node is there
+ENDS = 3.0  # seconds that all of them have to end by themselves
 _SENT = re.compile("Sent successfully")
 
 
@@ -90,7 +91,7 @@ class Process:
     def ask_to_end(self) -> None:
         self._signal(signal.SIGTERM)
 
-    def end(self, seconds: float = 3.0) -> None:
+    def end(self, seconds: float) -> None:
         """See that it ends, and all that it started."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
@@ -154,10 +155,10 @@ class Deployment:
     def _bring_up(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._made("fedprivacy", "certs", "new", self.certs, "--host", HOST, "--nodes", self.nodes)
-        flower = ("fedprivacy", "flower", "keys", self.keys)
-        self._made(*flower, "--nodes", self.nodes, "--plan", self.plan)
         self._port, *ports = _free_ports(1 + self.nodes)
         superlink = self._start("superlink", self._superlink(), self._home("superlink"))
+        flower = ("fedprivacy", "flower", "keys", self.keys)
+        self._made(*flower, "--nodes", self.nodes, "--plan", self.plan)
         superlink.wait_for(lambda: _listens(self._port), "listening", STARTS)
         user = self._home("user")
         (user / "config.toml").write_text(
@@ -182,8 +183,9 @@ class Deployment:
     def _tear_down(self) -> None:
         for process in self._started:
             process.ask_to_end()
+        until = time.monotonic() + ENDS
         for process in self._started:
-            process.end()
+            process.end(until - time.monotonic())
 
     def _superlink(self) -> list[str | Path]:
         words = ["flower-superlink", "--enable-supernode-auth"]

@@ -13,7 +13,7 @@ from fedprivacy.rounds import RunRecord
 
 # Many times what a message takes: for each, five processes load their libraries, on a machine that
 # runs other tests. The killed node is waited for as long, once in the run.
-PHASE_TIMEOUT = 40.0
+PHASE_TIMEOUT = 60.0
 LOST = f"node-{VICTIM}"
 
 
@@ -55,6 +55,7 @@ def processes_of(folder):
     return found
 
 
+@pytest.mark.nightly  # until it was seen to pass beside other tests on two cores
 def test_a_supernode_killed_after_its_shares_costs_a_round_only_its_update(tmp_path):
     folder = tmp_path / "deployment"
     check_recovered(deployed(folder, "input", rounds=1), "input")
