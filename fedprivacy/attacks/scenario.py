@@ -23,6 +23,7 @@ from fedprivacy.rounds import Plan
 from fedprivacy.rounds.auto import settle
 from fedprivacy.rounds.config import Section, load_toml
 from fedprivacy.rounds.rules import Trust
+from fedprivacy.secagg import Plain
 
 __all__ = ["Scenario", "ScenarioFile", "Setting", "SettingFile", "Trial", "noise_of"]
 
@@ -130,11 +131,16 @@ class Scenario:
     def against(self, plan: Plan) -> Scenario:
         """The scenario's first setting, and the same attack against a user's own plan.
 
-        Both with more clients than the scenario's, where the plan takes no fewer.
+        Both with more clients than the scenario's, where the plan takes no fewer. Options are those
+        of the first setting in which the server sees as much: each update, or sums.
         """
-        first, options = self.settings[0], dict(self.settings[0].options)
         clients = max(self.file.clients, plan.aggregation.min_clients)
         settled = settle(plan, clients).plan
+        first, alike = (
+            self.settings[0],
+            [s for s in self.settings if _open(s.plan) is _open(settled)],
+        )
+        options = dict((alike or [first])[0].options)
         _check_unit(settled, self.attack)
         if settled.noise.rounds and "rounds" in options:
             options["rounds"] = min(options["rounds"], settled.noise.rounds)
@@ -199,6 +205,11 @@ def _check_unit(plan: Plan, attack: Attack) -> None:
             f"plan.dataset.unit = {plan.dataset.unit}: under {attack.name} clients send how far "
             "they trained, which is a client's and no unit's: take a plan with unit = client"
         )
+
+
+def _open(plan: Plan) -> bool:
+    """Whether the server sees every update."""
+    return plan.aggregation.protocol == Plain.name
 
 
 def noise_of(plan: Plan) -> str:

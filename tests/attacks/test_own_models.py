@@ -67,13 +67,14 @@ def test_inversion_of_an_own_model_by_one_command(place, capsys):
         *("--seed", 1, "--option", "steps=80", "--json"),
     )
     assert code == 0, err
-    plain, secagg, noisy = json.loads(out)
+    plain, secagg, noisy, aware = json.loads(out)
     (told,) = plain["measured"]
     # Inputs from -1 to 1 are brought to [0, 1] before they are compared.
     assert told["target"] > 15
     assert told["control"] < 9
     assert secagg["measured"][0]["target"] < 12
     assert noisy["measured"][0]["target"] < 9
+    assert aware["measured"][0]["target"] < 12
     assert [p["label"] for p in told["pictures"]] == ["original", "recovered", "control"]
     assert "expected.json" not in err
 

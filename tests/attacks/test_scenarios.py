@@ -88,6 +88,9 @@ def test_a_suite_on_a_users_plan_leaves_out_what_the_plan_is_not_for(project, ca
     }
     assert all(job.scenario.file.clients >= asked.aggregation.min_clients for job in jobs)
     assert all(job.scenario.is_changed and len(job.seeds) == 1 for job in jobs)
+    # A sum of nine clients of one image each, as in the scenario's own secure sum.
+    (spear,) = (job.scenario for job in jobs if job.scenario.attack.name == "spear")
+    assert [s.options["examples"] for s in spear.settings] == [8, 1]
     assert capsys.readouterr().err.count("lira is left out: plan.dataset.unit = digit") == 1
 
 
