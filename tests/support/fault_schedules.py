@@ -118,7 +118,9 @@ def play(setting, schedule, folder, certificates):
                 assert outcome.aggregate is None, schedule
                 return "abort"
             assert outcome.aggregate is not None, (schedule, outcome.error, outcome.excluded)
-            assert set(outcome.survivors) == expected, schedule
+            lost = {meter.phase: meter.lost for meter in outcome.phases if meter.lost}
+            told = (schedule, lost, outcome.excluded, network.refused)
+            assert set(outcome.survivors) == expected, told
             parties.assert_exact(outcome)
             again(setting, network, schedule)
             return "sum"

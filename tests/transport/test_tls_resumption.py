@@ -3,9 +3,12 @@
 import dataclasses
 import time
 
-from fedprivacy.errors import Reason
+import pytest
+
+from fedprivacy.errors import PeerError, Reason
 from fedprivacy.transport.tls.frames import Kind, ack, first_piece
 from fedprivacy.transport.tls.hub import Arrived, Joined, Left
+from fedprivacy.transport.tls.session import Outbox
 from tlsdrive import LIMITS, Network, Raw, Waits, house
 
 
@@ -62,6 +65,21 @@ def test_of_an_older_connection_nothing_more_is_taken(tmp_path):
                 pass
             assert network.hub.next(0.2) is None
         assert not [e for _, e in network.refused if e.culprits]
+
+
+def test_a_first_word_that_comes_late_ends_no_session():
+    """It was said before anything came, over a connection that was given up since."""
+    outbox = Outbox(window=1 << 10)
+    for _ in range(3):
+        outbox.put(b"message")
+        outbox.piece()
+    outbox.rewind(0)
+    outbox.piece()
+    outbox.rewind(3)
+    assert outbox.piece() is None
+    assert outbox.kept == 0
+    with pytest.raises(PeerError):
+        outbox.rewind(4)
 
 
 def test_a_client_that_is_lost_before_its_welcome_is_waited_for_as_any(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ from tlsdrive import HOST, LIMITS, LINK, Certificates, Raw, Waits, house
 
 PUBLIC = ("/session",)
 """What a client draws for others to see: a session's id."""
-CLIENTS, ROUNDS = 4, 2
+CLIENTS, ROUNDS = 4, 1
 FIELDS = 6  # of a client in an attempt: two keys, and what seeds, shares and rounding come from
 
 

@@ -41,6 +41,8 @@ class Outbox:
         """The number of the message that is being sent, or is next."""
         self._sent = 0
         """Bytes of it that have left."""
+        self._most = 0
+        """The last message that has left in full, over whichever connection."""
         self._under_way = 0
         self._kept = 0
 
@@ -78,6 +80,7 @@ class Outbox:
                 made = frame(Kind.PIECE, message[self._sent : self._sent + PIECE_BYTES])
             self._sent += PIECE_BYTES
             if self._sent >= len(message):
+                self._most = max(self._most, self._next)
                 self._next, self._sent = self._next + 1, 0
             return made
 
@@ -92,7 +95,8 @@ class Outbox:
     def rewind(self, received: int) -> None:
         """A new connection: the peer has everything up to there, and nothing else."""
         with self._changed:
-            if not self._first - 1 <= received < self._next:
+            # A first word that was long on its way may have said less before: it does not count.
+            if not self._first - 1 <= received <= self._most:
                 raise PeerError(Reason.UNEXPECTED, "a session that is resumed where it never was")
             self._next, self._sent = max(received + 1, self._first), 0
             self._forget(received)
