@@ -66,7 +66,7 @@ PATIENT = dataclasses.replace(LINK, patience=SECONDS, handshake=60.0)
 
 def serving(folder, port, line, when):
     support = Path(__file__).parents[1] / "support"
-    words = [sys.executable, support / "tls_server.py", folder, port, ROUNDS, line, when]
+    words = [sys.executable, support / "tls_server.py", "secagg", folder, port, ROUNDS, line, when]
     paths = [str(support), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen([str(word) for word in words], env=environment)
