@@ -18,8 +18,8 @@ from fedprivacy.flower.template import content_digests
 from fedprivacy.ledger import Reservation
 from fedprivacy.rounds import Plan, RoundPlan, RoundRecord, RoundServer
 from fedprivacy.rounds.record import AttemptRecord
-from fedprivacy.rounds.sampling import cohort_fault, draw_committee, drawn
-from fedprivacy.secagg import COMMITTEES, Adversary, Cohort, Mark, Persist
+from fedprivacy.rounds.sampling import cohort_fault, committee_for, drawn
+from fedprivacy.secagg import Adversary, Cohort, Mark, Persist
 from fedprivacy.transport import Outcome
 from fedprivacy.transport.attempts import attempt_record, untried
 from fedprivacy.vector import Aggregate
@@ -71,20 +71,11 @@ class PrivateRound:
         self.run_.note_cohort(asked)
         cohort = Cohort.of(asked, rng=rng.child(f"cohort/{self.number}"))
         try:
-            return self._tried(cohort, self._committee(cohort))
+            drawing = rng.child(f"committee/{self.number}")
+            committee = committee_for(self.plan, cohort.members, rng=drawing)
+            return self._tried(cohort, committee)
         except BudgetExhausted as error:
             return self._ended("refused", refusal=str(error)), None
-
-    def _committee(self, cohort: Cohort) -> Cohort | None:
-        """Those whom the plan names, or a sample of the cohort: one for all attempts at a round."""
-        rules = self.plan.aggregation
-        if rules.protocol not in COMMITTEES:
-            return None
-        rng = self.run_.terms.rng.child(f"committee/{self.number}")
-        members = rules.committee.members
-        if not members:
-            members = draw_committee(cohort.members, rules.committee.count, rng=rng)
-        return Cohort.of(members, rng=rng.child("salts"))
 
     def _tried(
         self, cohort: Cohort, committee: Cohort | None

@@ -55,7 +55,6 @@ def processes_of(folder):
     return found
 
 
-@pytest.mark.nightly  # until it was seen to pass beside other tests on two cores
 def test_a_supernode_killed_after_its_shares_costs_a_round_only_its_update(tmp_path):
     folder = tmp_path / "deployment"
     check_recovered(deployed(folder, "input", rounds=1), "input")

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from fedprivacy.crypto import Directory, SigningKey
 from fedprivacy.ledger import SignedHead
 from fedprivacy.rounds import Invitation, Plan
-from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SERVER, Adversary, Cohort
+from fedprivacy.secagg import COMMITTEES, PROTOCOLS, SERVER, SHARED_KEYS, Adversary, Cohort
 from fedprivacy.wire import encode
 from round_sides import package_plan, reference, vector_of, verdict
 
 # ------------------------------------------------------------------ plans and policies
 
-COMPLETE = [n for n, p in PROTOCOLS.items() if not p.sparse and n not in COMMITTEES]
+ELSEWHERE = {*COMMITTEES, *SHARED_KEYS}
+COMPLETE = [n for n, p in PROTOCOLS.items() if not p.sparse and n not in ELSEWHERE]
 CHANGES = {
     "version": st.sampled_from([1, 1, 1, 2]),
     "attempt": st.integers(1, 4),
@@ -30,7 +31,7 @@ CHANGES = {
 }
 RULES = {
     "aggregation": {
-        # Those of a ring, and of a committee, stand and are compared in protocols of their own.
+        # Those of a ring, a committee and a shared key are compared in protocols of their own.
         "protocol": st.sampled_from([*COMPLETE, "telepathy"]),
         "suite": st.sampled_from([next(iter(reference.SUITES))] * 4 + ["rot13"]),
         "adversary": st.sampled_from([a.value for a in Adversary]),
