@@ -77,11 +77,11 @@ def main():
     with Doomed(STORE, anchor=Path(ANCHOR)) as store:
         settle = storage.AnchoredFile._settle_anchor
 
-        def settle_later(file):
+        def settle_later(file, connection):
             if store.mark:
                 reach(f"inside {store.mark}")
                 store.mark = ""
-            settle(file)
+            settle(file, connection)
 
         storage.AnchoredFile._settle_anchor = settle_later
         identity = enrolled(5)[0]["c001"]
