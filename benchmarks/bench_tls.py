@@ -1,7 +1,7 @@
 """A round of 200 clients and 10^5 values over TLS on loopback, beside the same in one process.
 
-Over TLS the clients live in a process of their own, each with a thread, a loop and a connection;
-the server is this process. In one process everything is computed on one thread. Seconds are those
+Over TLS the clients live in processes of their own, ten in each, each with a thread, a loop and a
+connection; the server is this process. In one process everything is computed on one thread. Seconds are those
 on the wall, from the first invitation to the sum; memory is what the server's process takes at its
 peak beyond what it held before the round, beside all that its clients upload in it: a server that
 kept a vector of each would take as much.
@@ -25,7 +25,7 @@ from fedprivacy.transport.tls.link import LinkLimits
 from rounddrive import make_plan
 from tlsdrive import Network, Waits, house
 
-CLIENTS, LENGTH, ROUNDS = 200, 100_000, 3
+CLIENTS, LENGTH, ROUNDS, PROCESSES = 200, 100_000, 3, 20
 PATIENT = LinkLimits(handshake=120.0, patience=300.0)
 LIMITS = HubLimits(handshake=120.0, heartbeat=30.0, connects=1000.0)
 WAITS = Waits(300.0, 300.0, 60.0)
@@ -59,19 +59,22 @@ def cpu_seconds(who):
 
 @contextlib.contextmanager
 def others(network):
-    """All clients, in a process of their own."""
+    """All clients, in processes of their own."""
     support = Path(__file__).parents[1] / "tests" / "support"
     paths = [str(Path(__file__).parent), str(support), *sys.path]
     words = [network.certificates.folder, network.port, CLIENTS, LENGTH]
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("tls_clients.py")), *map(str, words)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
+    program = [sys.executable, str(Path(__file__).with_name("tls_clients.py")), *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([*program, str(first), str(PROCESSES)], env=environment)
+        for first in range(PROCESSES)
+    ]
     try:
-        yield process
+        yield
     finally:
         network.hub.stop(None)
-        process.wait(120.0)
+        for process in processes:
+            process.wait(120.0)
 
 
 def test_a_round_over_tls(bench, tmp_path):
@@ -115,7 +118,7 @@ def test_a_round_over_tls(bench, tmp_path):
     sizes = {"clients": CLIENTS, "values": LENGTH, "protocol": "secagg+"}
     row = bench.row(
         "tls-round",
-        "a round over TLS on loopback, the clients in a process of their own",
+        "a round over TLS on loopback, ten clients a process",
         quantity="seconds",
         against="the same round in one process, on one thread",
         pairs=pairs,

@@ -1,6 +1,7 @@
-"""The clients of `bench_tls.py`, all in one process of their own: a thread and a loop for each.
+"""Some of the clients of `bench_tls.py`: a connection, a thread and a loop for each.
 
-`python tls_clients.py FOLDER PORT CLIENTS LENGTH`; it ends with the run.
+`python tls_clients.py FOLDER PORT CLIENTS LENGTH FIRST STEP`: of all clients every STEP-th, from the
+FIRST; it ends with the run.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from fedprivacy.transport.tls.participant import Participant
 from tlsdrive import HOST, Certificates
 
 
-def main(folder: Path, port: int, clients: int, length: int) -> None:
+def main(folder: Path, port: int, clients: int, length: int, first: int, step: int) -> None:
     parties = parties_of(clients, length)
     certificates = Certificates.__new__(Certificates)
     certificates.folder = folder
     threads = []
-    for name in parties.names:
+    for name in parties.names[first::step]:
         link = Link(certificates.of(name), HOST, port, limits=PATIENT, rng=SystemRng())
         participant = Participant(
             link,
