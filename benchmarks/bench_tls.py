@@ -1,10 +1,10 @@
 """A round of 200 clients and 10^5 values over TLS on loopback, beside the same in one process.
 
 Over TLS the clients live in processes of their own, ten in each, each with a thread, a loop and a
-connection; the server is this process. In one process everything is computed on one thread. Seconds are those
-on the wall, from the first invitation to the sum; memory is what the server's process takes at its
-peak beyond what it held before the round, beside all that its clients upload in it: a server that
-kept a vector of each would take as much.
+connection; the server is this process. In one process everything is computed on one thread.
+Seconds are those on the wall, from the first invitation to the sum; memory is what the server's
+process takes at its peak beyond what it held before the round, beside all that its clients upload
+in it: a server that kept a vector of each would take as much.
 """
 
 from __future__ import annotations

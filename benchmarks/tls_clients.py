@@ -1,7 +1,7 @@
 """Some of the clients of `bench_tls.py`: a connection, a thread and a loop for each.
 
-`python tls_clients.py FOLDER PORT CLIENTS LENGTH FIRST STEP`: of all clients every STEP-th, from the
-FIRST; it ends with the run.
+`python tls_clients.py FOLDER PORT CLIENTS LENGTH FIRST STEP`: of all clients every STEP-th, from
+the FIRST; it ends with the run.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ LONGEST = (
     "tests/test_readme.py",
     "tests/flower/test_deployment.py",
     "tests/adversarial/test_mutants.py",
+    "tests/attacks/test_scenarios.py",
     "tests/simulation/test_runs.py",
     "tests/transport/test_one_bad_client.py",
     "tests/cli/test_runs.py",
@@ -23,7 +24,6 @@ LONGEST = (
     "tests/simulation/test_no_secret_is_left.py",
     "tests/rounds/test_hostile_server.py",
     "tests/simulation/test_phones.py",
-    "tests/attacks/test_scenarios.py",
     "tests/flower/test_accuracy.py",
     "tests/attacks/test_suites.py",
 )
