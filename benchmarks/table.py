@@ -18,6 +18,7 @@ from rows import Row, Spread, read_row
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 BEGIN = "<!-- what the benchmarks measured: `make bench` -->\n"
+_FEW = 3  # rows that are named one by one
 END = "<!-- end of what the benchmarks measured -->\n"
 EXAMPLE = """example:
   python benchmarks/table.py --check && echo 'the README is fresh and every target is measured'
@@ -144,6 +145,9 @@ def _measured(target: Target, rows: Mapping[str, Row]) -> str:
         row = next(row for row in found if row.ratio == ratio)
         sides = f"{_amount(row.ours, row)} to {_amount(row.other, row)}"
         return f"{target.bound.shown(ratio)} ({sides})"
+    if len(found) > _FEW:
+        by_size = sorted(found, key=lambda row: row.ours.median)
+        return f"{_alone(by_size[0])} to {_alone(by_size[-1])}"
     return "; ".join(_alone(row) for row in found)
 
 
