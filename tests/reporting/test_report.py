@@ -125,7 +125,10 @@ def test_it_says_what_the_record_says(html, record):
         assert sentence.replace("'", "&#39;") in section(html, "guarantee")
     assert "3.87" in section(html, "budget")
     assert "0.139" in section(html, "budget")  # 4 less 3.8605...: what is left, downwards
-    assert "93.7 %" in section(html, "accuracy")
+    known = record.simulation_only
+    assert known.accuracy > known.accuracy_unprotected - 0.1 > 0.5
+    for share in (known.accuracy, known.accuracy_unprotected):
+        assert f'<td class="count">{100 * share:.1f} %</td>' in section(html, "accuracy")
     assert "hospital-19" in section(html, "cohort")
     assert record.plan_hash in section(html, "plan")
     assert "survivors-overlap" in section(html, "attacks")

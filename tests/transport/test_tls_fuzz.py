@@ -27,7 +27,7 @@ from rounddrive import make_plan
 from tlsdrive import LIMITS, Network, Raw, Waits, house
 
 FEW, MANY = 16, 600
-FEW_ROUNDS, MANY_ROUNDS = 6, 300
+FEW_ROUNDS, MANY_ROUNDS = 30, 300
 GROWTH = 1 << 17
 """Bytes by which the server may have grown over so many rounds: what caches of the library take."""
 LIAR = "c000"
@@ -160,25 +160,25 @@ SENT = [
 
 
 def mutated(value, draw):
-    """Somewhere within it something is otherwise."""
-    if isinstance(value, list) and value and draw.random() < 0.85:
+    """Somewhere within it something is otherwise; often it still has the form that is asked."""
+    if isinstance(value, list) and value and draw.random() < 0.95:
         at = draw.randrange(len(value))
-        match draw.randrange(6):
+        match draw.randrange(12):
             case 0:
                 return value[:at] + value[at + 1 :]
             case 1:
                 return [*value[:at], value[at], *value[at:]]
             case _:
                 return [*value[:at], mutated(value[at], draw), *value[at + 1 :]]
-    if isinstance(value, bytes) and value and draw.random() < 0.85:
+    if isinstance(value, bytes) and value and draw.random() < 0.95:
         at = draw.randrange(len(value))
-        match draw.randrange(4):
+        match draw.randrange(6):
             case 0:
-                return value[:at] + bytes((value[at] ^ 1 << draw.randrange(8),)) + value[at + 1 :]
-            case 1:
                 return value[:at]
-            case _:
+            case 1:
                 return value + draw.randbytes(draw.randrange(1, 40))
+            case _:
+                return value[:at] + bytes((value[at] ^ 1 << draw.randrange(8),)) + value[at + 1 :]
     if isinstance(value, int) and draw.random() < 0.85:
         return draw.choice((value + 1, max(0, value - 1), 0, 2**31, 2**63, -1))
     return draw.choice((None, 0, -1, 2.5, "", "x" * 300, b"", [], {}, [[]] * 9, True))
@@ -284,8 +284,8 @@ def traced():
 
 
 def test_a_client_that_changes_one_message_of_a_round_is_out_alone(said, traced, tmp_path):
-    # None of these makes the liar fall silent, which takes its time.
-    assert len(play_rounds(said, tmp_path, range(4, 4 + FEW_ROUNDS))) > 1
+    # Changes that make the liar fall silent, which takes its time, are left to the night.
+    assert len(play_rounds(said, tmp_path, range(5, 5 + FEW_ROUNDS))) > 1
 
 
 @pytest.mark.nightly
