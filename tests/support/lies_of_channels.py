@@ -24,13 +24,13 @@ from fedprivacy.transport.tls.frames import FRAME_LIMIT, Kind, closing, first_pi
 from fedprivacy.transport.tls.hub import Arrived
 from fedprivacy.transport.tls.journal import Journal, Step
 from fedprivacy.transport.tls.run import NetworkedRun
-from rounddrive import RUN_ID
+from rounddrive import RUN_ID, make_plan
 from tls_server import Silent, Toy
 from tlsdrive import LIMITS, Certificates, Network, Raw, Waits, house
 
 __all__ = ["CHANNEL_LIES", "ChannelLie", "Ended"]
 
-CLIENT = "c000"
+CLIENT, MEMBER = "c000", "m-one"
 SESSION = b"s" * 16
 # Generous: a busy machine must not look like a client that is lost.
 CALM = dataclasses.replace(LIMITS, handshake=20.0, heartbeat=5.0)
@@ -87,25 +87,31 @@ def _folder():
 @functools.cache
 def _certificates():
     issued = Certificates(_folder() / "certs")
-    for identity in house(4).identities.values():
+    for identity in (house(4).identities | with_committee().identities).values():
         issued.client(identity)
     return issued
 
 
-def up(clients=3, **named):
-    """A network of some clients, none of whom is there yet."""
+def with_committee():
+    """Three clients, and three members of whom the plan speaks by name."""
+    named = f'members = ["{MEMBER}", "m-two", "m-three"]\ncorrupt = 0'
+    return house(plan=make_plan(protocol="oneshot", min_clients=3, committee=named), clients=3)
+
+
+def up(parties=None, **named):
+    """A network of some parties, three clients unless told, none of whom is there yet."""
     named = {"certificates": _certificates(), "limits": CALM} | named
-    return Network(house(clients), _folder(), waits=WAITS, **named)
+    return Network(parties or house(3), _folder(), waits=WAITS, **named)
 
 
-def greeted(network, files, session=SESSION, *, keep=None, context=None):
-    """How a connection with these files, for this session, ends."""
+def greeted(network, files, session=SESSION, *, role="client", keep=None, context=None):
+    """How a connection with these files, for this session and in this role, ends."""
     try:
         peer = Raw(network, files, context=context)
     except (OSError, ssl.SSLError):
         return Ended(won=False, reason=noted(network))
     try:
-        peer.hello(session)
+        peer.hello(session, role=role)
         kind, _ = peer.frame()
         if kind is Kind.WELCOME:
             return Ended(won=True)
@@ -144,7 +150,7 @@ def a_name_with_another_identitys_key(honest):
 @lie(Reason.CHANNEL_IDENTITY)
 def a_name_that_is_not_enrolled(honest):
     """A good certificate of the same authority, for a client that the directory does not have."""
-    with up(clients=3 + honest) as network:
+    with up(house(3 + honest)) as network:
         return greeted(network, network.certificates.of("c003"))
 
 
@@ -198,6 +204,23 @@ def connections_without_end(honest):
                 peer.closed()
         network.refused.clear()
         return greeted(network, files)
+
+
+@lie(Reason.UNEXPECTED)
+def a_client_that_says_it_is_a_member(honest):
+    """A client of the run connects as one of those who open sums."""
+    with up(with_committee()) as network:
+        role = "client" if honest else "member"
+        return greeted(network, network.certificates.of(CLIENT), role=role)
+
+
+@lie(Reason.UNEXPECTED)
+def a_session_that_changes_its_role(honest):
+    """A member goes on with its session as a client, to be counted among those who train."""
+    with up(with_committee()) as network:
+        files = network.certificates.of(MEMBER)
+        assert greeted(network, files, role="member").won
+        return greeted(network, files, role="member" if honest else "client")
 
 
 # ---------------------------------------------------------------------- what is taken once
@@ -295,7 +318,7 @@ def an_input_of_who_missed_a_phase(honest):
 
     With it in the sum, masks would stay that nobody can take off.
     """
-    with up(clients=4) as network:
+    with up(house(4)) as network:
         network.join()
         kept, link = [], network.joined[CLIENT][0].link
         send, is_late = link.send, [False]
@@ -358,7 +381,7 @@ class Mortal(Journal):
 
 def _serve(folder, journal, rounds):
     """A run's rounds in this folder, with clients whose stores keep nothing."""
-    with up(clients=4) as network:
+    with up(house(4)) as network:
         network.join()
         run = NetworkedRun(
             network.house.plan,
