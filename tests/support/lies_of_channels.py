@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import ssl
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from fedprivacy.transport.tls.journal import Journal, Step
 from fedprivacy.transport.tls.run import NetworkedRun
 from rounddrive import RUN_ID, make_plan
 from tls_server import Silent, Toy
-from tlsdrive import LIMITS, Certificates, Network, Raw, Waits, house
+from tlsdrive import LIMITS, Certificates, Network, Raw, Waits, house, wait_until
 
 __all__ = ["CHANNEL_LIES", "ChannelLie", "Ended"]
 
@@ -127,9 +126,7 @@ def greeted(network, files, session=SESSION, *, role="client", keep=None, contex
 
 def noted(network):
     """The reason that the server noted last, once it has."""
-    until = time.monotonic() + 5.0
-    while not network.refused and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: network.refused)
     return network.refused[-1][1].reason if network.refused else None
 
 
@@ -425,9 +422,3 @@ def a_round_that_a_restart_tries_again(honest):
     if honest:
         return Ended(won=dict(unmasked) == {1: 1, 2: 1})
     return Ended(won=max(unmasked.values()) > 1)
-
-
-def wait_until(holds):
-    until = time.monotonic() + 5.0
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.01)

@@ -264,3 +264,10 @@ class Raw:
 
     def hello(self, session=b"s" * 16, *, version=1, role="client", received=0):
         self.send(told(Hello(version, role, session, received)))
+
+
+def wait_until(holds, seconds=5.0):
+    """Give other threads time until it holds; whether it then does, the caller asks."""
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.01)

@@ -26,7 +26,7 @@ from fedprivacy.vector import Update
 from fedprivacy.wire import decode, encode
 from lying_clients import CLIENT_LIES, LIAR, Liar
 from rounddrive import make_plan, make_policy
-from tlsdrive import LIMITS, Certificates, Network, Raw, Waits, house
+from tlsdrive import LIMITS, Certificates, Network, Raw, Waits, house, wait_until
 
 # Generous: a busy machine must not look like a client that is lost.
 CALM = dataclasses.replace(LIMITS, handshake=20.0, heartbeat=3.0)
@@ -257,7 +257,9 @@ class Test08ParametersAreBound:
         network = up(house(5))
         told = {"c001"}
         outcome = self.misled(network, told, change)
-        assert network.joined["c001"][0].error.reason is reason
+        participant, _ = network.joined["c001"]
+        wait_until(lambda: participant.error)
+        assert participant.error.reason is reason
         assert set(outcome.survivors) == set(network.house.names) - told
 
     def test_who_is_told_another_plan_is_in_no_round_with_the_others(self, up):
@@ -513,6 +515,7 @@ class Test18AnAbortHasItsReason:
         outcome = network.round()
         assert set(outcome.refused.values()) == {Reason.POLICY_COHORT}
         for participant, _ in network.joined.values():
+            wait_until(lambda party=participant: party.error)  # it is told before it is noted
             assert participant.error.reason is Reason.POLICY_COHORT
 
     def test_every_reason_that_is_told_is_registered(self, up):
