@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -44,6 +44,8 @@ class PrivateRun:
     members: Members
     plan: Plan
     """With its protocol settled, once the first round has begun."""
+    beside: PrivateRun | None = None
+    """The run whose result goes down with this one, where one starts both."""
     clip: float = 0.0
     """The norm in force in the next round; zero: a run's first."""
     ended: str = ""
@@ -59,12 +61,12 @@ class PrivateRun:
     """The smallest with which a round was tried: of it the guarantee speaks."""
 
     @classmethod
-    def start(cls, terms: Terms) -> PrivateRun:
+    def start(cls, terms: Terms, *, beside: PrivateRun | None = None) -> PrivateRun:
         """A run without rounds; the folder, if any, is made now."""
         run_id = terms.rng.child("run").bytes(16)
         members = Members(run_id, terms.plan, terms.directory, terms.phase_timeout)
         files = None if terms.folder is None else RunFolder.make(terms.folder)
-        return cls(terms, run_id, members, terms.plan, _files=files)
+        return cls(terms, run_id, members, terms.plan, beside, _files=files)
 
     def round(self, grid: Grid, messages: Sequence[Message], *, timeout: float) -> list[Message]:
         """One private round of training over the nodes of these messages.
@@ -126,19 +128,29 @@ class PrivateRun:
         step = PrivateRound(self, grid, number, template, parameters, clients, seats, timeout)
         record, aggregate = step.run()
         self._rounds.append(record)
-        if self._files is not None:
-            self._files.append(record)
+        self._write(lambda files: files.append(record))
         self._tell(record)
         return aggregate
 
     def finish(self) -> None:
         """Write the record, where a folder was named, and let go of the ledger."""
-        if self._files is not None and self._cohort:
-            self._files.finish(self._record())
+        if self._cohort:
+            self._write(lambda files: files.finish(self._record()))
+        if self._files is not None:
+            self._files.leave()
         if self._books is not None:
             self._books.close()
         if self._worker is not None:
             self._worker.shutdown()
+
+    def _write(self, what: Callable[[RunFolder], None]) -> None:
+        """Do this to the folder, if there is one; what it does not hold costs no result."""
+        if self._files is None:
+            return
+        try:
+            what(self._files)
+        except OSError as error:
+            _LOG.error("the run's record lacks what is not written: %s", error)
 
     def _seats(self, grid: Grid, message_type: str) -> dict[str, int]:
         """The nodes of the members of the committee whom the plan names; none where it names none.
@@ -257,6 +269,9 @@ class PrivateRun:
 
     @property
     def had_sum(self) -> bool:
+        """Whether there is a result to lose, of this run or of the one beside it."""
+        if self.beside is not None and self.beside.had_sum:
+            return True
         return any(record.outcome == "sum" for record in self._rounds)
 
     def note_cohort(self, names: Sequence[str]) -> None:

@@ -134,9 +134,9 @@ class PrivateStrategy(Strategy):
         """The inner strategy's `start`, over a Grid of private rounds."""
         self._summary()
         run, summed = PrivateRun.start(self._terms), None
-        if self._evaluation is Evaluation.SUMMED:
-            summed = SummedEvaluation.start(self._terms, self._metrics)
         try:
+            if self._evaluation is Evaluation.SUMMED:
+                summed = SummedEvaluation.start(run, self._metrics)
             return self.inner.start(
                 grid=PrivateGrid(grid, run, self._evaluation, summed),
                 initial_arrays=initial_arrays,

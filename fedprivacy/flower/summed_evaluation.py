@@ -67,15 +67,19 @@ class SummedEvaluation:
             )
 
     @classmethod
-    def start(cls, terms: Terms, metrics: Mapping[str, float]) -> SummedEvaluation:
-        """An evaluation without rounds; its record goes into a folder beside that of the run."""
+    def start(cls, training: PrivateRun, metrics: Mapping[str, float]) -> SummedEvaluation:
+        """An evaluation without rounds; its record goes into a folder beside that of the training.
+
+        Once the training has had a sum, no evaluation that fails costs its result.
+        """
+        terms = training.terms
         folder = terms.folder
         own = dataclasses.replace(
             terms,
             folder=None if folder is None else folder.with_name(f"{folder.name}-evaluation"),
             rng=terms.rng.child("evaluation"),
         )
-        return cls(PrivateRun.start(own), MetricBounds.of(metrics))
+        return cls(PrivateRun.start(own, beside=training), MetricBounds.of(metrics))
 
     def round(self, grid: Grid, messages: Sequence[Message], *, timeout: float) -> list[Message]:
         """What the strategy gets in the place of replies: one, or none where there is no sum."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class RunFolder:
     def finish(self, record: RunRecord) -> None:
         """The whole record."""
         self.keep("record.json", record.to_json())
+
+    def leave(self) -> None:
+        """A folder that received nothing goes: a run that did not begin can be tried again."""
+        with suppress(OSError):
+            self.path.rmdir()
 
     def keep(self, name: str, text: str) -> None:
         """Either no such file or the whole one is there, whenever the machine stops."""

@@ -1,10 +1,12 @@
 """Evaluation as a secure sum: one mean for the strategy, and nothing of one client."""
 
+import json
+import logging
 import math
 
 import numpy as np
 import pytest
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from fedprivacy.errors import ConfigurationError
@@ -103,6 +105,50 @@ def test_an_evaluation_that_fails_is_refused_with_a_code_alone(house, tmp_path):
     record = RunRecord.from_json(text)
     assert record.rounds[0].attempts[0].refused == {"node-1": "failed"}
     assert "Mustermann" not in text
+
+
+def without_an_evaluation(case, tmp_path, caplog, **options):
+    """The training of two rounds goes on, whatever is wrong with its evaluation."""
+    with caplog.at_level(logging.WARNING, "flwr"):
+        result = case.start(rounds=2, folder=tmp_path / "run", **options)
+    assert not np.array_equal(vector(result.arrays), vector(model()))
+    assert result.evaluate_metrics_clientapp == {}
+    record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
+    assert [r.outcome for r in record.rounds] == ["sum", "sum"]
+
+
+def test_an_evaluation_with_too_few_nodes_costs_no_result(house, tmp_path, caplog):
+    case = Evaluated(house)
+    inner = FedAvg(**{**NODES, "min_evaluate_nodes": 2}, fraction_evaluate=0.5)
+    without_an_evaluation(case, tmp_path, caplog, inner=inner)
+    assert "with 2 clients: min_clients 3 is more than the cohort of 2" in caplog.text
+    lines = (tmp_path / "run-evaluation" / "rounds.jsonl").read_text().splitlines()
+    assert [json.loads(line)["attempts"][0]["reason"] for line in lines] == ["too-few"] * 2
+
+
+def test_a_mistake_in_an_evaluation_ends_the_evaluation_alone(house, tmp_path, caplog):
+    case = Evaluated(house)
+
+    class Personal(FedAvg):
+        def configure_evaluate(self, *args):
+            messages = list(super().configure_evaluate(*args))
+            content = messages[0].content.copy()
+            content["config"] = ConfigRecord({"threshold": 0.5})
+            messages[0].content = content
+            return messages
+
+    without_an_evaluation(case, tmp_path, caplog, inner=Personal(**NODES))
+    assert caplog.text.count("is sent other content than node") == 1
+    assert not (tmp_path / "run-evaluation").exists()
+
+
+def test_a_run_that_does_not_begin_leaves_no_folder(house, tmp_path):
+    case = Evaluated(house)
+    (tmp_path / "run-evaluation").mkdir()
+    with pytest.raises(ConfigurationError, match="run-evaluation exists"):
+        case.start(folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run-evaluation").exists()
 
 
 @pytest.mark.parametrize(

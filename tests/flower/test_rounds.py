@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -289,6 +290,35 @@ def test_a_mistake_after_the_first_sum_ends_the_run_with_its_result(house, caplo
     assert result.arrays is inner.last
     assert len(home.grid.pushes) == 1 + 5
     assert "no further round takes place: model.scale is nan" in caplog.text
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_a_record_that_cannot_be_written_costs_no_result(house, caplog, tmp_path, gone):
+    home = house()
+    seen = []
+
+    def at(number, arrays):
+        seen.append(vector(arrays))
+        if number == gone:
+            shutil.rmtree(tmp_path / "run")
+
+    strategy = PrivateStrategy(
+        FedAvg(**NODES), plan=home.plan, directory=home.directory, folder=tmp_path / "run"
+    )
+    with caplog.at_level(logging.ERROR, "flwr"):
+        result = strategy.start(home.grid, model(), num_rounds=2, evaluate_fn=at)
+    assert np.array_equal(vector(result.arrays), seen[2])
+    assert not np.array_equal(seen[2], seen[1])
+    assert "the run's record lacks what is not written" in caplog.text
+
+
+def test_a_run_that_fails_at_once_can_be_tried_again_in_its_folder(house, tmp_path):
+    home = house()
+    few = FedAvg(min_train_nodes=2, fraction_train=0.5, fraction_evaluate=0.0)
+    with pytest.raises(ConfigurationError, match="with 2 clients"):
+        start(home, inner=few, folder=tmp_path / "run")
+    start(home, folder=tmp_path / "run")
+    assert (tmp_path / "run" / "record.json").exists()
 
 
 def test_a_round_that_no_node_joins_is_not_the_last(house):
