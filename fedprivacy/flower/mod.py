@@ -33,7 +33,12 @@ from fedprivacy.flower.records import (
     unpack,
 )
 from fedprivacy.flower.state import forget, resume, resume_member, suspend
-from fedprivacy.flower.training import TrainingFailed, read_broadcast, trained_update
+from fedprivacy.flower.training import (
+    TrainingFailed,
+    read_broadcast,
+    trained_update,
+    unmoved_by_app,
+)
 from fedprivacy.ledger import Role
 from fedprivacy.randomness import SystemRng
 from fedprivacy.rounds import Refusal, RoundClient, RoundMember
@@ -154,7 +159,8 @@ def _exchange(
         except (PeerError, TrainingFailed) as error:
             _LOG.error("%s", error)
             return _refusal(_reason(error), plan.round_id)
-        outbox.carry_out(client.contribute(update))  # long: no commit waits for it
+        with unmoved_by_app():
+            outbox.carry_out(client.contribute(update))  # long: no commit waits for it
         _sleep(client, outbox, context)
     return Answer(tuple(outbox.frames))
 

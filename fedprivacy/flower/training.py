@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ from fedprivacy.rounds.rules import Trust
 from fedprivacy.vector import Update, Weights
 from fedprivacy.wire import decode
 
-__all__ = ["TrainingFailed", "read_broadcast", "trained_update"]
+__all__ = ["TrainingFailed", "read_broadcast", "trained_update", "unmoved_by_app"]
 
 _LOG = logging.getLogger("flwr.fedprivacy")
 _LIMIT = 1 << 30
@@ -90,13 +91,23 @@ def trained_update(
     content.pop(METRICS, None)
     message.content = content
     try:
-        return inner.update(train(message))
-    except Exception as error:  # noqa: BLE001 - an app may raise anything; its text is not for all
+        reply = train(message)
+        with unmoved_by_app():
+            return inner.update(reply)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an app's text is not for all
         _LOG.warning("training failed on this node", exc_info=error)
     if plan.plan.noise.trust is Trust.NONE:
         raise TrainingFailed("training failed: this client sits the round out")
     _LOG.warning("an update of zeros is sent in its place")
     return inner.nothing
+
+
+def unmoved_by_app() -> AbstractContextManager[None]:
+    """For what is computed after the app's own training, which may have left `np.seterr` at raise.
+
+    A number that is too large or too small would then end as an error, which tells of data.
+    """
+    return np.errstate(all="ignore")
 
 
 def _query_fault(

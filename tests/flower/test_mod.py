@@ -4,11 +4,11 @@ import logging
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from fedprivacy.errors import ConfigurationError
-from fedprivacy.flower import PrivateStrategy
+from fedprivacy.flower import PrivateStrategy, privacy_mod
 from fedprivacy.flower.client_folder import ClientFolder, own_folder
 from fedprivacy.flower.records import Answer, unpack
 from fedprivacy.rounds import RunRecord
@@ -86,15 +86,40 @@ def test_an_open_evaluation_is_of_those_whose_policy_allows_it(house):
 # ------------------------------------------------------------------ a training that fails
 
 
-def test_under_noise_a_training_that_fails_looks_like_any_other(house, caplog):
+@pytest.mark.parametrize("kind", [ValueError, SystemExit])
+def test_under_noise_a_training_that_fails_looks_like_any_other(house, caplog, kind):
     home = house(plan=NOISY)
-    home.trainer.fails = {1: ValueError("the patient is Erika Mustermann")}
+    home.trainer.fails = {1: kind("the patient is Erika Mustermann")}
     with caplog.at_level(logging.WARNING, "flwr"):
         result = start(home)
     sizes = {push[0].metadata.message_id: len(push) for push in home.grid.pushes[INPUT:CONSISTENCY]}
     assert list(sizes.values()) == [4]
     assert "an update of zeros is sent in its place" in caplog.text
     assert not np.array_equal(vector(result.arrays), vector(model()))
+
+
+@pytest.mark.parametrize("small", [1e-308, -1e308])
+def test_an_app_with_strict_arithmetic_makes_no_node_stand_out(house, tmp_path, small):
+    home = house(plan=NOISY)
+    app = type(home.trainer.app)(mods=[privacy_mod])
+
+    @app.train()
+    def train(message, context):
+        np.seterr(all="raise")
+        with np.errstate(all="ignore"):
+            reply = home.trainer.train(message, context)
+        if context.node_config["partition-id"] == 1:
+            weights = np.full((2, 3), 1e308)
+            weights[0, 0] = small
+            reply.content["arrays"]["layer.weight"] = Array(weights)
+        return reply
+
+    home.grid.apps = dict.fromkeys(home.nodes, app)
+    with np.errstate():
+        start(home, folder=tmp_path / "run")
+    record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
+    assert [a.refused for a in record.rounds[0].attempts] == [{}]
+    assert len(record.rounds[0].attempts[0].survivors) == 4
 
 
 def test_without_noise_a_training_that_fails_is_refused_with_a_code_alone(house, tmp_path):
