@@ -1,4 +1,4 @@
-"""Who lives at which node, clients and members of a committee: asked once a run."""
+"""Who lives at which node, clients and members of a committee: each node is asked once a run."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Members:
         asked = [Message(pack(hello), dst_node_id=n, message_type=message_type) for n in nodes]
         for node, reply in replies(grid, asked, timeout=self.timeout):
             try:
-                self._take(node, reply)
+                self._take(grid, node, reply)
                 del problems[node]
             except PeerError as error:
                 problems[node] = error.detail
@@ -104,7 +104,7 @@ class Members:
         told = rules.adversary is not Adversary.HONEST_BUT_CURIOUS and directory is not None
         return Hello(self.run_id, self.plan, encode(directory) if told and directory else b"")
 
-    def _take(self, node: int, reply: Message) -> None:
+    def _take(self, grid: Grid, node: int, reply: Message) -> None:
         present = _introduction(reply, self.plan.aggregation.protocol)
         name = present.client_id
         if self.directory is not None:
@@ -116,11 +116,27 @@ class Members:
             if not verify(key, present.signature, HELLO_LABEL, *about):
                 detail = f"calls itself {name} without its enrolled key"
                 raise PeerError(Reason.KEY_SIGNATURE, detail)
-        for other, known in self._present.items():
-            if known.client_id == name:
-                detail = f"is {name}, as is node {other}: give each node a client folder of its own"
-                raise PeerError(Reason.DUPLICATE_MEMBER, detail)
+        self._make_room(grid, name)
         self._present[node] = present
+
+    def _make_room(self, grid: Grid, name: str) -> None:
+        """Forget the node where this client lived, if it is gone: one started anew has another id.
+
+        Without a directory a name is nobody's: whoever is there first has it, as at the first
+        hello. A round that is under way keeps the nodes with which it began.
+        """
+        other = self.nodes.get(name)
+        if other is None:
+            return
+        if other in grid.get_node_ids():
+            raise PeerError(
+                Reason.DUPLICATE_MEMBER,
+                f"is {name}, as is node {other}, which is still connected: give each node a client "
+                "folder of its own; one that was started anew takes part once Flower counts the "
+                "earlier one as gone",
+            )
+        _LOG.info("%s has left node %d and is at another now", name, other)
+        del self._present[other]
 
 
 def _introduction(reply: Message, protocol: str) -> Present:

@@ -123,7 +123,10 @@ class PrivateRun:
         if self.plan.noise.trust is not Trust.NONE and number > self.plan.noise.rounds:
             self._end(f"plan.noise.rounds = {self.plan.noise.rounds} have taken place")
             return None
-        clients = self.members.meet(grid, nodes, template.metadata.message_type)
+        named = self.plan.aggregation.committee.members
+        met = self.members.meet(grid, nodes, template.metadata.message_type)
+        # A member whose first hello was late is known by now: it opens sums and does not train.
+        clients = {node: name for node, name in met.items() if name not in named}
         seats = self._seats(grid, template.metadata.message_type)
         step = PrivateRound(self, grid, number, template, parameters, clients, seats, timeout)
         record, aggregate = step.run()
@@ -157,10 +160,12 @@ class PrivateRun:
 
         Raises `ConfigurationError` where so many are nowhere that they open nothing.
         """
-        rules = self.plan.aggregation.committee
-        if any(name not in self.members.nodes for name in rules.members):
-            self.members.meet(grid, list(grid.get_node_ids()), message_type)
-        at = self.members.nodes
+        rules, at = self.plan.aggregation.committee, self.members.nodes
+        if rules.members:
+            connected = list(grid.get_node_ids())
+            if any(at.get(name) not in connected for name in rules.members):
+                self.members.meet(grid, connected, message_type)
+                at = self.members.nodes
         seats = {name: at[name] for name in rules.members if name in at}
         missing = [name for name in rules.members if name not in at]
         if missing and len(seats) < rules.opens_with:

@@ -51,10 +51,13 @@ def by_night(*values):
 def start(home, folder, *, rounds=1, **options):
     """The result and the record of a run."""
     options = {"phase_timeout": 0.05, **options}
+    evaluate_fn = options.pop("evaluate_fn", None)
     strategy = PrivateStrategy(
         FedAvg(**NODES), plan=home.plan, directory=home.directory, folder=folder / "run", **options
     )
-    result = strategy.start(home.grid, model(), num_rounds=rounds, timeout=0.05)
+    result = strategy.start(
+        home.grid, model(), num_rounds=rounds, timeout=0.05, evaluate_fn=evaluate_fn
+    )
     return result, RunRecord.from_json((folder / "run" / "record.json").read_text())
 
 
@@ -93,6 +96,28 @@ def test_a_member_that_is_lost_costs_nothing(house, tmp_path, at, fault):
     assert_mean_over(home, result, [0, 1, 2, 3])
     (attempt,) = record.rounds[0].attempts
     assert attempt.excluded == ({"m-two": "malformed"} if fault is garbage else {})
+
+
+def test_a_member_that_is_late_at_its_first_hello_does_not_train(house, tmp_path):
+    home = house(plan=ONE_SHOT)
+    home.grid.faults[home.seats[0]][0] = lost
+    _, record = start(home, tmp_path)
+    assert record.clients == ("node-0", "node-1", "node-2", "node-3")
+    assert len(record.rounds[0].attempts[0].survivors) == 4
+
+
+def test_a_member_that_comes_back_under_a_new_id_opens_sums_again(house, tmp_path):
+    home = house(plan=ONE_SHOT)
+    new = []
+
+    def at(number, arrays):
+        if number == 1:
+            new.extend(home.grid.restart(seat) for seat in home.seats[:2])
+
+    _, record = start(home, tmp_path, rounds=2, evaluate_fn=at)
+    assert [r.outcome for r in record.rounds] == ["sum", "sum"]
+    assert [home.grid.sent[node] for node in new] == [1 + 4, 1 + 4]
+    assert not any("node-" not in name for name in record.clients)
 
 
 def lose_two_members(home, at):

@@ -26,6 +26,7 @@ from flower_loop import (
     INPUT,
     KEYS,
     PLAIN,
+    PLAN,
     SHARES,
     UNMASKING,
     error,
@@ -240,6 +241,50 @@ def test_two_nodes_with_one_client_folder_are_told_apart(house, caplog, tmp_path
     record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
     assert record.rounds[0].attempts[0].excluded == {}
     assert set(record.clients) == {"node-0", "node-1", "node-2"}
+
+
+@pytest.mark.parametrize("plan", [PLAN, CURIOUS], ids=["directory", "none"])
+def test_a_node_that_comes_back_under_a_new_id_takes_part_again(house, tmp_path, plan):
+    home = house(plan=plan)
+
+    def at(number, arrays):
+        if number == 1:
+            home.grid.restart(home.nodes[3])
+
+    strategy = PrivateStrategy(
+        FedAvg(min_train_nodes=4, min_available_nodes=4, fraction_evaluate=0.0),
+        plan=home.plan,
+        directory=home.directory,
+        folder=tmp_path / "run",
+    )
+    strategy.start(home.grid, model(), num_rounds=3, timeout=5.0, evaluate_fn=at)
+    record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
+    assert [len(r.attempts[0].survivors) for r in record.rounds] == [4, 4, 4]
+
+
+def test_a_second_node_of_one_client_waits_until_the_first_is_gone(house, caplog, tmp_path):
+    home = house()
+    old = home.nodes[3]
+    home.grid.contexts[old].node_config["fedprivacy-client"] = str(home.files.node(2))
+
+    def at(number, arrays):
+        if number == 1:
+            # The first of the two to be asked has it; the other is there when it leaves.
+            (first,) = {home.nodes[2], old} & {m.metadata.dst_node_id for m in home.grid.pushes[1]}
+            del home.grid.contexts[first]
+
+    strategy = PrivateStrategy(
+        FedAvg(min_train_nodes=3, min_available_nodes=3, fraction_evaluate=0.0),
+        plan=home.plan,
+        directory=home.directory,
+        folder=tmp_path / "run",
+    )
+    with caplog.at_level(logging.INFO, "flwr"):
+        strategy.start(home.grid, model(), num_rounds=2, timeout=5.0, evaluate_fn=at)
+    assert caplog.text.count("which is still connected") == 1
+    assert caplog.text.count("node-2 has left node") == 1
+    record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
+    assert [len(r.attempts[0].survivors) for r in record.rounds] == [3, 3]
 
 
 def test_a_node_that_is_not_enrolled_takes_no_part(house, caplog, tmp_path):

@@ -142,6 +142,19 @@ class LoopGrid(Grid):
         replies = [self.answer(message)] if fault is None else fault(message, self.answer)
         return [through(reply) for reply in replies]
 
+    def restart(self, node):
+        """The same SuperNode under a new id; the old one is gone, and its state with it."""
+        before, new = self.contexts.pop(node), node + 1000
+        self.contexts[new] = Context(
+            run_id=before.run_id,
+            node_id=new,
+            node_config=before.node_config,
+            state=RecordDict(),
+            run_config=before.run_config,
+        )
+        self.apps[new] = self.apps.pop(node)
+        return new
+
     def answer(self, message):
         node = message.metadata.dst_node_id
         context = context_from_proto(context_to_proto(self.contexts[node]))
