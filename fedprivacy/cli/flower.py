@@ -71,7 +71,7 @@ def _protects(plan: Plan) -> Iterator[str]:
 
     rules = plan.aggregation
     yield ""
-    yield f"What it protects ({defends_against(rules)}):"
+    yield f"What it protects ({defends_against(rules, runs_any_app=True)}):"
     if rules.protocol != Plain.name:
         yield f"+ The server sees sums over at least {rules.min_clients} clients, never one update."
     if plan.protects_units:
@@ -84,15 +84,20 @@ def _protects(plan: Plan) -> Iterator[str]:
         yield "  each unit (a patient, a user; see unit_reply) and the plan names it."
     if plan.noise.trust is Trust.NONE:
         yield "- No noise is added: what the sums themselves tell of a client is not bounded."
+    if rules.adversary is not Adversary.HONEST_BUT_CURIOUS:
+        yield f"- Against the plan's adversary ({rules.adversary.value}) it holds only where every"
+        yield "  SuperNode is started with --trusted-entities, and PrivateStrategy is told so"
+        yield "  (trusted_apps=True)."
     yield '- Evaluation at the clients is withheld; evaluate="summed" of PrivateStrategy sums it.'
     yield ""
     yield "Next:"
-    yield f"  read privacy.toml; the strategy must sample at least {rules.min_clients} nodes"
+    yield "  read privacy.toml; set min_train_nodes and min_available_nodes of the strategy to at"
+    yield f"  least {rules.min_clients}"
     wanted = []
     if rules.adversary is not Adversary.HONEST_BUT_CURIOUS:
         wanted.append('directory="/tmp/nodes/directory.json"')
     if plan.noise.trust is not Trust.NONE:
-        wanted.append('ledger="budget.db"')
+        wanted.append('ledger="/tmp/nodes/budget.db"')
     if rules.protocol in SHARED_KEYS:
         wanted.append('ceremony="/tmp/nodes/ceremony.server.key"')
     if wanted:
@@ -102,6 +107,8 @@ def _protects(plan: Plan) -> Iterator[str]:
     if members := rules.committee.members:
         yield f"  beside the clients' nodes, one for each of the committee: {', '.join(members)}"
     yield f'  {VARIABLE}="/tmp/nodes/nodes/{{partition-id}}" flwr run .'
+    yield "  (a local SuperLink that was started without it has to end first:"
+    yield '  pkill -f "flower-superlink.*--simulation")'
 
 
 @command(app, "keys", _KEYS)

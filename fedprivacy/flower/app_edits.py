@@ -21,8 +21,9 @@ __all__ = ["PLAN_FILE", "Change", "edits_of_app", "edits_of_client", "edits_of_s
 
 PLAN_FILE = "privacy.toml"
 _BY_HAND_SERVER = (
-    'by hand: strategy = PrivateStrategy(strategy, plan=Plan.from_toml("privacy.toml")), after '
-    "`from fedprivacy import Plan` and `from fedprivacy.flower import PrivateStrategy`"
+    "by hand: strategy = PrivateStrategy(strategy, plan=Plan.from_toml(Path(__file__).parents[1] / "
+    '"privacy.toml")), after `from pathlib import Path`, `from fedprivacy import Plan` and `from '
+    "fedprivacy.flower import PrivateStrategy`"
 )
 _BY_HAND_CLIENT = (
     "by hand: app = ClientApp(mods=[privacy_mod]), after `from fedprivacy.flower import "

@@ -64,8 +64,10 @@ class PrivateRound:
                 problem = self.run_.members.problem
                 raise ConfigurationError(f"no node takes part in the first round; {problem}")
             if self.plan.sampling.scheme == "all" and not self.run_.had_sum:
-                raise ConfigurationError(f"plan.aggregation with {len(asked)} clients: {fault}")
-            _LOG.warning("with %d clients: %s", len(asked), fault)
+                raise ConfigurationError(
+                    f"plan.aggregation with {len(asked)} clients: {fault}; {self._more}"
+                )
+            _LOG.warning("with %d clients: %s; %s", len(asked), fault, self._more)
             self.attempts.append(untried())
             return self._ended("aborted"), None
         self.run_.note_cohort(asked)
@@ -76,6 +78,18 @@ class PrivateRound:
             return self._tried(cohort, committee)
         except BudgetExhausted as error:
             return self._ended("refused", refusal=str(error)), None
+
+    @property
+    def _more(self) -> str:
+        """How more nodes come to be asked, in Flower's words."""
+        kind = self.template.metadata.message_type.partition(".")[0]
+        fewest = self.plan.aggregation.min_clients
+        if kind == "query":
+            return f"set min_nodes to at least {fewest}, and see that as many are connected"
+        return (
+            f"set min_{kind}_nodes and min_available_nodes of the strategy to at least {fewest}: a "
+            "round begins as soon as that many nodes are connected"
+        )
 
     def _tried(
         self, cohort: Cohort, committee: Cohort | None

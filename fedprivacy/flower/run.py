@@ -201,6 +201,7 @@ class PrivateRun:
         ledger, operator = self.terms.ledger, self.terms.operator
         if self.plan.noise.trust is Trust.NONE or ledger is None or operator is None:
             return
+        _LOG.info("the budget is charged in the ledger %s", self.terms.kept_at)
         self._books = Books.open(
             self.plan,
             length,

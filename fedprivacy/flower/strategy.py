@@ -70,7 +70,9 @@ class PrivateStrategy(Strategy):
     plan's rounds are over, nobody is asked any more and `start` returns its `Result`.
 
     `directory` is the signed directory or its file, where the plan's adversary does more than look.
-    `ledger` (a path, `sqlite:///…`, `postgresql+psycopg://…`) is charged where the plan adds noise;
+    `ledger` (a path, `sqlite:///…`, `postgresql+psycopg://…`) is charged where the plan adds noise.
+    Give an absolute path: another is relative to the folder in which Flower was started, so that a
+    restart elsewhere opens a new and empty ledger.
     `operator_key` is the file of the key that signs its heads, by default beside the ledger, made
     where there is none. `ceremony` is the server's part of a key ceremony or its file, for `bfv`
     and `ckks`; it decrypts nothing. `evaluate` is `withheld`, `summed` or `open` (`Evaluation`);
@@ -119,6 +121,7 @@ class PrivateStrategy(Strategy):
         )
         self._metrics = dict(metrics or {})
         self._check_metrics()
+        self._check_nodes()
 
     def start(
         self,
@@ -191,6 +194,23 @@ class PrivateStrategy(Strategy):
             raise ConfigurationError(
                 f"metrics with evaluate = {self._evaluation.value!r} are not summed: leave them "
                 'out, or choose "summed"'
+            )
+
+    def _check_nodes(self) -> None:
+        """Warn of a strategy that begins a round before as many nodes are there as a sum needs."""
+        summed = self._evaluation is Evaluation.SUMMED
+        names = ["min_train_nodes", "min_available_nodes", *["min_evaluate_nodes"] * summed]
+        fewest = self._terms.plan.aggregation.min_clients
+        low = [
+            n for n in names if isinstance(v := getattr(self.inner, n, None), int) and v < fewest
+        ]
+        if low:
+            _LOG.warning(
+                "%s of %s: set to at least %d, plan.aggregation.min_clients, or a round may begin "
+                "before enough nodes are connected",
+                " and ".join(low),
+                type(self.inner).__name__,
+                fewest,
             )
 
     def _summary(self) -> None:

@@ -58,7 +58,7 @@ class SummedEvaluation:
         if plan.noise.trust is not Trust.NONE and terms.forgets:
             raise ConfigurationError(
                 'evaluate = "summed" charges the budget of the training, which a ledger in memory '
-                'keeps for one run alone: pass ledger="sqlite:///budget.db"'
+                'keeps for one run alone: pass ledger="/absolute/path/of/budget.db"'
             )
         if plan.sampling.scheme != "all" and fraction != 1.0:
             raise ConfigurationError(

@@ -58,7 +58,7 @@ class Terms:
         if ledger is None and plan.noise.trust is not Trust.NONE:
             raise ConfigurationError(
                 f"plan.noise.trust = {plan.noise.trust.value} charges a budget: pass "
-                'ledger="sqlite:///budget.db", which remembers it from run to run'
+                'ledger="/absolute/path/of/budget.db", which remembers it from run to run'
             )
         operator = None if ledger is None else _operator(ledger, operator_key, rng=rng)
         _check_apart(operator, signed, plan)
@@ -79,6 +79,18 @@ class Terms:
     def forgets(self) -> bool:
         """Whether the ledger ends with the run that opened it."""
         return self.ledger is not None and _place(self.ledger) in _IN_MEMORY
+
+    @property
+    def kept_at(self) -> str:
+        """Where the ledger is, for a log: a file's whole path, a database without its secrets."""
+        place = "" if self.ledger is None else _place(self.ledger)
+        if place in _IN_MEMORY:
+            return "in memory"
+        scheme, is_database, rest = place.partition("://")
+        if is_database:
+            return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+        path = Path(place)
+        return str(path) if path.is_absolute() else f"{path.resolve()} (given as {place})"
 
 
 def _place(ledger: str | Path) -> str:

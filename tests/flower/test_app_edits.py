@@ -135,9 +135,10 @@ def test_the_diff_is_shown_before_anything_is_written(app, init):
 def test_it_says_what_is_protected_and_what_comes_next(app, init):
     _, out, _ = init(app, "--yes")
     for words in (
-        "honest-but-curious, a server that follows the protocol",
+        "What it protects (clients run whatever app the server sends, so that it must send this",
         "A client as a whole, and none of those within it",
         "No noise is added",
+        "set min_train_nodes and min_available_nodes of the strategy to at\n  least 3",
         "fedprivacy flower keys",
     ):
         assert words in out
@@ -147,9 +148,12 @@ def test_it_says_what_is_protected_and_what_comes_next(app, init):
 def test_it_says_what_a_plan_that_is_there_asks_for(app, init, project):
     shutil.copy(project / "examples/flower/analytics-histogram/privacy.toml", app / "privacy.toml")
     _, out, _ = init(app, "--yes")
-    assert "the adversary is malicious" in out
+    # A node runs any app, whatever the plan says: no word of a server that may lie.
+    assert "What it protects (clients run whatever app the server sends" in out
+    assert "may lie" not in out
+    assert "--trusted-entities" in out
     assert "The unit is one patient: training has to return a row for each, as" in out
-    assert 'directory="/tmp/nodes/directory.json" and ledger="budget.db"' in out
+    assert 'directory="/tmp/nodes/directory.json" and ledger="/tmp/nodes/budget.db"' in out
     assert "No noise" not in out
 
 

@@ -9,6 +9,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg
 
 from fedprivacy.errors import ConfigurationError
 from fedprivacy.flower import PrivateStrategy
+from fedprivacy.flower.terms import Terms
 from fedprivacy.ledger import BudgetKey, BudgetLedger, ReservationState
 from fedprivacy.randomness import InsecureTestRng
 from fedprivacy.rounds import RunRecord
@@ -60,6 +61,33 @@ def test_a_ledger_remembers_what_runs_spent(house, nodes_folder):
         assert budget.charged == pytest.approx(epsilon_of(home, 2), rel=0.02)
     key = place.with_name("budget.db.operator.key")
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("ledger", ["budget.db", "sqlite:///budget.db", "{}/budget.db"])
+def test_where_the_ledger_is_stands_in_the_log(house, nodes_folder, monkeypatch, caplog, ledger):
+    home = house(plan=NOISY)
+    monkeypatch.chdir(nodes_folder)
+    with caplog.at_level(logging.INFO, "flwr"):
+        start(home, ledger.format(nodes_folder))
+    (line,) = (r.getMessage() for r in caplog.records if "ledger" in r.getMessage())
+    assert str(nodes_folder.resolve() / "budget.db") in line
+    assert ("(given as budget.db)" in line) == ("{}" not in ledger)
+
+
+def test_a_databases_password_stands_in_no_log(house, nodes_folder):
+    home = house(plan=NOISY)
+    terms = Terms.of(
+        home.plan,
+        directory=home.directory,
+        ledger="postgresql+psycopg://me:p@ss@db.example.org/ledger?password=word",
+        operator_key=nodes_folder / "operator.key",
+        folder=None,
+        phase_timeout=1.0,
+        weighted_by="num-examples",
+        runs_any_app=True,
+        rng=InsecureTestRng(1),
+    )
+    assert terms.kept_at == "postgresql+psycopg://db.example.org/ledger"
 
 
 def test_a_budget_that_is_spent_ends_the_run_with_its_result(house, nodes_folder, caplog):

@@ -122,6 +122,7 @@ def test_an_evaluation_with_too_few_nodes_costs_no_result(house, tmp_path, caplo
     inner = FedAvg(**{**NODES, "min_evaluate_nodes": 2}, fraction_evaluate=0.5)
     without_an_evaluation(case, tmp_path, caplog, inner=inner)
     assert "with 2 clients: min_clients 3 is more than the cohort of 2" in caplog.text
+    assert "set min_evaluate_nodes and min_available_nodes of the strategy to" in caplog.text
     lines = (tmp_path / "run-evaluation" / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line)["attempts"][0]["reason"] for line in lines] == ["too-few"] * 2
 

@@ -27,17 +27,22 @@ def half(diff, mark):
     )
 
 
-def module(text):
-    names = {"__name__": "guide"}
+def module(text, path):
+    """As if it were unpacked there, with the ledger's folder beside it."""
+    names = {"__name__": "guide", "__file__": str(path)}
+    text = text.replace("/var/lib/fedprivacy", str(path.parents[1]))
     exec(compile(text, "guide", "exec"), names)
     return names
 
 
 def run(home, server, client, monkeypatch, folder, plan):
     """The arrays after each round, as they were broadcast or handed back."""
-    monkeypatch.chdir(folder)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)  # Flower's SuperLink was started anywhere
     (folder / "privacy.toml").write_text(plan)
-    home.grid.apps = dict.fromkeys(home.nodes, module(client)["app"])
+    app = folder / "app"
+    home.grid.apps = dict.fromkeys(home.nodes, module(client, app / "client_app.py")["app"])
     results, start = [], Strategy.start
 
     def watched(self, *args, **options):
@@ -45,7 +50,8 @@ def run(home, server, client, monkeypatch, folder, plan):
         return results[-1]
 
     monkeypatch.setattr(Strategy, "start", watched)
-    module(server)["app"](home.grid, Context(1, 0, {}, RecordDict(), {}))
+    module(server, app / "server_app.py")["app"](home.grid, Context(1, 0, {}, RecordDict(), {}))
+    assert not list(elsewhere.iterdir())
     (result,) = results
     (weights,) = result.arrays.to_numpy_ndarrays()
     return weights

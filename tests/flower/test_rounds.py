@@ -314,7 +314,8 @@ def test_a_node_of_another_release_is_named_with_the_remedy(house, caplog):
 def test_too_few_nodes_from_the_start_are_a_mistake_of_configuration(house):
     home = house()
     inner = FedAvg(min_train_nodes=2, fraction_train=0.5, fraction_evaluate=0.0)
-    with pytest.raises(ConfigurationError, match=r"plan\.aggregation with 2 clients: "):
+    remedy = "set min_train_nodes and min_available_nodes of the strategy to at least 3"
+    with pytest.raises(ConfigurationError, match=rf"plan\.aggregation with 2 clients: .*{remedy}"):
         start(home, inner=inner)
 
 

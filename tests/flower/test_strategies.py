@@ -1,5 +1,7 @@
 """Every strategy that needs a mean works as it is; those that need more are refused."""
 
+import logging
+
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, MetricRecord
@@ -172,6 +174,23 @@ def test_what_does_not_fit_the_plan_is_refused_at_once(house, plan, options, rem
     options = {k: home.files.directory if v == "d" else v for k, v in options.items()}
     with pytest.raises(ConfigurationError, match=remedy):
         PrivateStrategy(FedAvg(), plan=Plan.parse(plan), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "low"),
+    [
+        ({}, "min_train_nodes and min_available_nodes of FedAvg"),
+        ({"min_train_nodes": 3}, "min_available_nodes of FedAvg"),
+        ({"min_train_nodes": 3, "min_available_nodes": 3}, ""),
+    ],
+)
+def test_a_strategy_that_begins_with_too_few_nodes_is_warned_of(house, caplog, options, low):
+    home = house()
+    with caplog.at_level(logging.WARNING, "flwr"):
+        PrivateStrategy(FedAvg(**options), plan=home.plan, directory=home.directory)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == bool(low)
+    assert all(line.startswith(f"{low}: set to at least 3, plan.aggregation") for line in said)
 
 
 def test_a_loop_of_its_own_has_no_private_rounds(house):
