@@ -131,6 +131,7 @@ def edits_of_server(text: str, path: Path, up: int) -> str:
 def edits_of_client(text: str, path: Path, up: int) -> str:  # noqa: ARG001 - as edits_of_server
     """The client's module with the mod first in its list, if it is in none yet."""
     code = _Code.parse(text, path, _BY_HAND_CLIENT)
+    _check_lifespan(code)
     if code.imports("privacy_mod"):
         return text
     named = code.imported({"flwr.clientapp", "flwr.client"}, "ClientApp")
@@ -203,6 +204,16 @@ def _check_functions(code: _Code) -> None:
     for mark in marks:
         if any(keyword.arg == "mods" for keyword in mark.keywords):
             raise code.unsure("a function has mods of its own: take them out first", mark)
+
+
+def _check_lifespan(code: _Code) -> None:
+    for mark in (d for f in code.functions() for d in f.decorator_list):
+        if _is_call_of(mark, "lifespan"):
+            raise code.unsure(
+                "@app.lifespan() runs outside of privacy_mod, and Flower sends the server the text "
+                "of an error in it: take it out first",
+                mark,
+            )
 
 
 def _check_mods(code: _Code, mods: ast.List) -> None:

@@ -11,7 +11,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedprivacy.errors import PeerError
-from fedprivacy.flower.polling import replies
+from fedprivacy.flower.polling import replies, time_to_live
 from fedprivacy.flower.records import Answer, Exchange, pack, unpack
 from fedprivacy.rounds import RoundServer
 from fedprivacy.secagg import COMMITTEES, Aborted, Done, Effect, Persist, Send, SendToMember
@@ -97,13 +97,15 @@ class GridAttempt:
             messages.append(self._message(party, frames, trains=trains))
         if not messages:
             return
-        timeout = self.timeouts.training if trains else self.timeouts.phase
-        for node, reply in replies(self.grid, messages, timeout=timeout):
+        for node, reply in replies(self.grid, messages, timeout=self._timeout(trains=trains)):
             started = perf_counter()
             self._take(parties[node], reply, meter)
             meter.seconds += perf_counter() - started
             if self._over:
                 return
+
+    def _timeout(self, *, trains: bool) -> float:
+        return self.timeouts.training if trains else self.timeouts.phase
 
     def _message(self, party: _Party, frames: list[bytes], *, trains: bool) -> Message:
         begins = 0 if party in self._begun else 1
@@ -116,7 +118,7 @@ class GridAttempt:
             dst_node_id=self.nodes[party[1]],
             message_type=about.message_type,
             group_id=about.group_id,
-            ttl=about.ttl,
+            ttl=time_to_live(about.ttl, self._timeout(trains=trains)),
         )
 
     def _take(self, party: _Party, reply: Message, meter: PhaseMeter) -> None:
@@ -136,6 +138,7 @@ class GridAttempt:
             except PeerError as error:
                 for culprit in error.culprits:
                     self._outcome.excluded.setdefault(culprit, error)
+                return  # no honest answer goes on after it, and there may be millions
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

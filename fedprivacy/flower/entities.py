@@ -39,7 +39,11 @@ def examine_entities(path: Path | None) -> str:
     for name, key in found.items():
         if not isinstance(key, str) or not _is_ed25519(key):
             raise ConfigurationError(f"{path}: {name!r} is no ssh-ed25519 public key")
-    return f"only those that {' or '.join(sorted(map(str, found)))} signed, by {path}"
+    signers = " or ".join(sorted(map(str, found)))
+    return (
+        f"only those that {signers} signed, by {path}; whoever signs sees that privacy_mod is the "
+        "first mod and that there is no @app.lifespan(), which runs outside of it"
+    )
 
 
 def _is_ed25519(key: str) -> bool:

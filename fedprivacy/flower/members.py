@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flwr.app import Message
+from flwr.app import DEFAULT_TTL, Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedprivacy.crypto import Directory, verify
 from fedprivacy.errors import PeerError, Reason
-from fedprivacy.flower.polling import replies
+from fedprivacy.flower.polling import replies, time_to_live
 from fedprivacy.flower.records import HELLO_LABEL, Answer, Hello, Present, is_ours, pack, unpack
 from fedprivacy.rounds import Plan, Refusal
 from fedprivacy.rounds.messages import reason_of
@@ -88,7 +88,8 @@ class Members:
             return {}
         problems = dict.fromkeys(nodes, f"did not answer within {self.timeout:g} s")
         hello = self._hello()
-        asked = [Message(pack(hello), dst_node_id=n, message_type=message_type) for n in nodes]
+        ttl = time_to_live(DEFAULT_TTL, self.timeout)
+        asked = [Message(pack(hello), n, message_type, ttl=ttl) for n in nodes]
         for node, reply in replies(grid, asked, timeout=self.timeout):
             try:
                 self._take(grid, node, reply)

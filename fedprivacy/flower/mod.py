@@ -55,8 +55,11 @@ _LOG = logging.getLogger("flwr.fedprivacy")
 def privacy_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Answer a message of a private round, or see that nothing else leaves in the clear.
 
-    List it first: `ClientApp(mods=[privacy_mod])`. Which client this node is, with which policy,
-    key and store, its own configuration says (`fedprivacy.flower.client_folder`).
+    List it first: `ClientApp(mods=[privacy_mod])`. Flower runs an app's `@app.lifespan()` outside
+    of all mods, and sends the text of what is raised there, or by a mod before this one, to the
+    server: an app whose training is private has no lifespan function. Which client this node is,
+    with which policy, key and store, its own configuration says
+    (`fedprivacy.flower.client_folder`).
     """
     if message.has_content() and is_ours(message.content):
         return Message(pack(_answered(message, context, call_next)), reply_to=message)

@@ -10,10 +10,21 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 from httpx import HTTPError
 
-__all__ = ["replies"]
+__all__ = ["replies", "time_to_live"]
 
 _LOG = logging.getLogger("flwr.fedprivacy")
 _FIRST, _LAST, _GROWTH = 0.02, 0.5, 1.5  # seconds between two pulls
+_CLOCKS = 300.0
+"""Seconds by which a node's clock may be ahead: its reply is void after the message's time."""
+
+
+def time_to_live(most: float, timeout: float) -> float:
+    """How long the SuperLink keeps a message for a node that is away, in seconds; at most `most`.
+
+    Not much longer than its reply is waited for: who comes back later is not to train, and charge
+    its budget, for a phase that is over.
+    """
+    return min(most, timeout + _CLOCKS)
 
 
 def replies(

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.flower.polling import replies
 from fedprivacy.flower.records import WITHHELD
 from fedprivacy.flower.run import PrivateRun
 from fedprivacy.flower.summed_evaluation import SummedEvaluation
@@ -123,8 +124,8 @@ class PrivateGrid(Grid):
             return []
         if kinds[0] == "evaluate" and self._summed is not None:
             return self._summed.round(self._grid, messages, timeout=seconds)
-        replies = self._grid.send_and_receive(messages, timeout=timeout)
-        return [reply for reply in replies if not _is_withheld(reply)]
+        came = replies(self._grid, messages, timeout=seconds)
+        return [reply for _, reply in came if not _is_withheld(reply)]
 
 
 def _is_withheld(reply: Message) -> bool:

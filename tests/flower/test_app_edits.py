@@ -34,6 +34,12 @@ app = {call}
 @app.train({options})
 def train(msg, context): ...
 """
+LIFESPAN = """
+
+@app.lifespan()
+def lifespan(context):
+    yield
+"""
 
 
 @pytest.fixture
@@ -258,7 +264,7 @@ def test_a_server_that_is_not_clear_is_refused(tmp_path, body, why):
         ("ClientApp( )", "ClientApp(mods=[privacy_mod] )"),
         ("ClientApp(mods=[])", "ClientApp(mods=[privacy_mod])"),
         ("ClientApp(mods=[a, b])", "ClientApp(mods=[privacy_mod, a, b])"),
-        ("ClientApp(lifespan=x)", "ClientApp(mods=[privacy_mod], lifespan=x)"),
+        ("ClientApp(other=x)", "ClientApp(mods=[privacy_mod], other=x)"),
     ],
 )
 def test_the_mod_comes_first(tmp_path, call, expected):
@@ -277,6 +283,14 @@ def test_the_mod_comes_first(tmp_path, call, expected):
         (client("ClientApp(mods=[fixedclipping_mod])"), "take it out first"),
         (client("ClientApp(mods=[LocalDpMod(1.0, 1.0, 1.0, 1e-5)])"), "take it out first"),
         (client("ClientApp()", options="mods=[m]"), "mods of its own"),
+        (
+            client("ClientApp()") + LIFESPAN,
+            r"client_app.py:10: @app.lifespan\(\) runs outside of priv",
+        ),
+        (
+            client("ClientApp()", before="from fedprivacy.flower import privacy_mod") + LIFESPAN,
+            r"client_app.py:10: @app.lifespan\(\) runs",
+        ),
         (client("ClientApp()", before="other = ClientApp()"), "2 calls of Flower's ClientApp"),
         (client("make()"), "0 calls of Flower's ClientApp"),
     ],

@@ -12,7 +12,17 @@ from fedprivacy.flower import PrivateStrategy, privacy_mod
 from fedprivacy.flower.client_folder import ClientFolder, own_folder
 from fedprivacy.flower.records import Answer, unpack
 from fedprivacy.rounds import RunRecord
-from flower_loop import CONSISTENCY, FIRST_NODE, INPUT, NOISY, PLAN, model, through, vector
+from flower_loop import (
+    CONSISTENCY,
+    FIRST_NODE,
+    INPUT,
+    NOISY,
+    PLAN,
+    model,
+    through,
+    unreadable,
+    vector,
+)
 
 NODES = {"min_train_nodes": 4, "min_available_nodes": 4}
 
@@ -81,6 +91,15 @@ def test_an_open_evaluation_is_of_those_whose_policy_allows_it(house):
     result = start(home, evaluate="open")
     assert sorted(home.trainer.evaluated) == [0, 1, 2]
     assert result.evaluate_metrics_clientapp[1]["loss"] == pytest.approx(1.0)
+
+
+def test_in_an_open_evaluation_a_reply_that_flower_cannot_read_costs_only_its_node(house):
+    home = house()
+    allow(home, "evaluate")
+    home.grid.faults[home.nodes[3]][6] = unreadable
+    result = start(home, evaluate="open")
+    assert result.evaluate_metrics_clientapp[1]["loss"] == pytest.approx(1.0)
+    assert not np.array_equal(vector(result.arrays), vector(model()))
 
 
 # ------------------------------------------------------------------ a training that fails

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from httpx import ConnectError
 from fedprivacy.errors import ConfigurationError, Reason
 from fedprivacy.flower import PrivateStrategy, privacy_mod
 from fedprivacy.flower.node_files import NodeFiles
-from fedprivacy.flower.records import RECORD, VERSION, Answer, Exchange, unpack
+from fedprivacy.flower.polling import time_to_live
+from fedprivacy.flower.records import RECORD, VERSION, Answer, Exchange, pack, unpack
 from fedprivacy.randomness import SystemRng
-from fedprivacy.rounds import Refusal, RunRecord
+from fedprivacy.rounds import Refusal, RoundServer, RunRecord
 from fedprivacy.rounds.messages import reason_of
 from fedprivacy.wire import decode
 from flower_loop import (
@@ -103,6 +105,14 @@ def test_a_long_vector_travels_in_an_array(house):
     assert np.max(np.abs(result.arrays["w"].numpy() - 1e-4)) < bound
 
 
+def test_a_message_waits_for_a_node_that_is_away_not_much_longer_than_its_phase(house):
+    home = house()
+    start(home, phase_timeout=5.0, timeout=40.0)
+    kept = [{message.metadata.ttl for message in push} for push in home.grid.pushes]
+    assert kept == [{340.0} if phase == INPUT else {305.0} for phase in range(6)]
+    assert time_to_live(3.0, 40.0) == 3.0  # what the strategy says of its own
+
+
 # ------------------------------------------------------------------ losses
 
 
@@ -129,6 +139,25 @@ def test_only_a_node_that_sends_garbage_is_out(house, phase, fault, tmp_path):
     assert_mean_over(home, result, [0, 1, 2, 3] if phase > INPUT else [0, 2, 3])
     record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
     assert record.rounds[0].attempts[0].excluded == {"node-1": "malformed"}
+
+
+def test_of_a_flood_of_frames_only_the_first_is_read(house, monkeypatch):
+    home = house()
+    receive, heard = RoundServer.receive, Counter()
+
+    def counted(self, sender, frame):
+        heard[sender] += 1
+        return receive(self, sender, frame)
+
+    def flood(message, answer):
+        answer(message)
+        return [Message(pack(Answer((b"",) * 1000)), reply_to=message)]
+
+    monkeypatch.setattr(RoundServer, "receive", counted)
+    home.grid.faults[home.nodes[1]][KEYS] = flood
+    result = start(home)
+    assert_mean_over(home, result, [0, 2, 3])
+    assert heard["node-1"] == 1
 
 
 @pytest.mark.parametrize("phase", PHASES)
