@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -108,12 +109,21 @@ class ClientFolder:
 
 
 def _check_own(file: Path) -> None:
-    """Whoever can write to the policy, or put another in its place, decides for this client."""
-    for path in (file, file.parent):
+    """Whoever can write to the policy, or put another in its place, decides for this client.
+
+    Where a path is a link, so does whoever may change what it leads to.
+    """
+    for path in dict.fromkeys((file, file.parent, file.resolve().parent)):
         try:
-            mode = path.stat().st_mode
+            about = path.stat()
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+        mode, owner = about.st_mode, about.st_uid
+        if owner not in (0, os.geteuid()):
+            raise ConfigurationError(
+                f"{path} belongs to the user with the number {owner}, who may change it: run chown "
+                f"{os.geteuid()} on it, or the node as that user"
+            )
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise ConfigurationError(
                 f"{path} has mode {stat.S_IMODE(mode):04o}, in which others may write: run chmod "

@@ -3,6 +3,10 @@
 Arrays of floating-point numbers of every shape, 0-d ones among them, are summed. Whole numbers and
 booleans, such as a BatchNorm layer's count of batches, are no parameters: counted into the norm
 that is clipped they would crowd out all the others. They stay as the server sent them.
+
+A BatchNorm layer's `running_mean` and `running_var` are floating-point numbers and are summed like
+parameters: they take part in the clip, and with noise a variance can turn negative, of which torch
+makes NaN. GroupNorm or LayerNorm keep no such numbers.
 """
 
 from __future__ import annotations

@@ -104,7 +104,12 @@ class Answer(Message, frozen=True, tag="flower-answer"):
 
 
 class Broadcast(Message, frozen=True, tag="flower-broadcast"):
-    """All that is sent to clients and can influence an update; its hash stands in the plan.
+    """What is sent to clients for them to train on; its hash stands in the plan.
+
+    Not in it, though an app sees them: a message's id, its time and its time to live, which Flower
+    gives each message anew. Nor what an app itself keeps in `context.state`: one that keeps its
+    model there is moved by attempts, too, whose sum is never opened. An app that trains from what
+    the message brings, and from nothing else, is not moved by either.
 
     `summed` names the arrays of which the update is made, ascending; `records` has the name and the
     hash of each record, ascending by name.

@@ -1,6 +1,7 @@
 """What leaves a node, whatever a server asks: nothing in the clear that its data decides."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -206,6 +207,33 @@ def test_a_node_says_where_its_client_is_and_nobody_else(tmp_path):
     ):
         with pytest.raises(ConfigurationError, match=why):
             own_folder(config, environment, bundles)
+
+
+def test_files_of_another_user_are_refused(house, monkeypatch):
+    node = house().files.node(0)
+    me = os.geteuid()
+    for path in (node / "client.toml", node):
+        if me == 0:
+            os.chown(path, 12345, -1)
+            other = 12345
+        else:  # the files are those of another than who runs the node
+            other = me
+            monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+        with pytest.raises(ConfigurationError, match=f"{path} belongs to .* number {other}"):
+            ClientFolder.open(node)
+        if me == 0:
+            os.chown(path, me, -1)
+
+
+def test_a_link_is_as_safe_as_where_it_leads(house, nodes_folder):
+    node, shared = house().files.node(0), nodes_folder / "shared"
+    shared.mkdir()
+    (node / "client.toml").rename(shared / "client.toml")
+    (node / "client.toml").symlink_to(shared / "client.toml")
+    ClientFolder.open(node).store.close()
+    shared.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="shared has mode 0777"):
+        ClientFolder.open(node)
 
 
 def test_files_that_others_may_change_are_refused(house):
