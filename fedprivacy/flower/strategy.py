@@ -78,11 +78,13 @@ class PrivateStrategy(Strategy):
     and `ckks`; it decrypts nothing. `evaluate` is `withheld`, `summed` or `open` (`Evaluation`);
     `metrics` names those that are summed, each with the magnitude at which it is cut off.
     `phase_timeout` is how many seconds nodes have to answer where they do not train; for training
-    it is the `timeout` of `start`. `folder`, a new one, receives the run's record. `trusted_apps`
-    says that every SuperNode takes trusted apps alone (`--trusted-entities`): without it nodes run
-    whatever app they are sent, and log and record speak of a server that follows the protocol,
-    whatever the plan's adversary. Raises `ConfigurationError` for a strategy that needs more than a
-    mean, and for what does not fit the plan.
+    it is the `timeout` of `start`. Where a node has announced an answer and does not upload it, a
+    phase takes half a minute longer, and five seconds more for each such node. `folder`, a new one,
+    receives the run's record. `trusted_apps` says that every SuperNode takes trusted apps alone
+    (`--trusted-entities`): without it nodes run whatever app they are sent, and log and record
+    speak of a server that follows the protocol, whatever the plan's adversary. Raises
+    `ConfigurationError` for a strategy that needs more than a mean, and for what does not fit the
+    plan.
     """
 
     def __init__(

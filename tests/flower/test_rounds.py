@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections import Counter
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from flwr.serverapp.strategy import FedAvg
 from httpx import ConnectError
 
 from fedprivacy.errors import ConfigurationError, Reason
-from fedprivacy.flower import PrivateStrategy, privacy_mod
+from fedprivacy.flower import PrivateStrategy, polling, privacy_mod
 from fedprivacy.flower.node_files import NodeFiles
 from fedprivacy.flower.polling import time_to_live
 from fedprivacy.flower.records import RECORD, VERSION, Answer, Exchange, pack, unpack
@@ -166,6 +167,50 @@ def test_a_reply_that_flower_cannot_read_costs_only_its_node(house, phase):
     home.grid.faults[home.nodes[2]][phase] = unreadable
     result = start(home)
     assert_mean_over(home, result, [0, 1, 2, 3] if phase > INPUT else [0, 1, 3])
+
+
+def test_a_pull_that_does_not_end_costs_only_its_node(house, monkeypatch):
+    """A node has announced a reply that it does not upload: Flower waits for it in the pull."""
+    home = house()
+    stuck, released = home.nodes[1], Event()
+    monkeypatch.setattr(polling, "_PATIENCE", 0.05)
+    monkeypatch.setattr(polling, "_GRACE", 0.05)
+
+    class Waiting(type(home.grid)):
+        def pull_messages(self, message_ids):
+            (message_id,) = message_ids
+            message = self.waiting.get(message_id)
+            if message and message.metadata.dst_node_id == stuck and self.sent[stuck] == INPUT:
+                released.wait(60.0)
+            return super().pull_messages(message_ids)
+
+    home.grid.__class__ = Waiting
+    try:
+        result = start(home, phase_timeout=5.0, timeout=5.0)
+        assert_mean_over(home, result, [0, 2, 3])
+    finally:
+        released.set()
+
+
+def test_a_reply_is_of_the_node_that_was_asked_whatever_it_says(house, tmp_path):
+    home = house()
+    liar = home.nodes[0]
+
+    class Told(type(home.grid)):
+        def pull_messages(self, message_ids):
+            replies = super().pull_messages(message_ids)
+            for reply in replies:
+                if reply.metadata.src_node_id == liar:
+                    others = [m for m in self.pushes[-1] if m.metadata.dst_node_id != liar]
+                    about = reply.metadata.__dict__
+                    about["_reply_to_message_id"] = others[0].metadata.message_id
+            return replies
+
+    home.grid.__class__ = Told
+    result = start(home, folder=tmp_path / "run")
+    assert_mean_over(home, result, [0, 1, 2, 3])
+    record = RunRecord.from_json((tmp_path / "run" / "record.json").read_text())
+    assert record.rounds[0].attempts[0].excluded == {}
 
 
 def test_a_superlink_that_is_gone_ends_the_run(house):

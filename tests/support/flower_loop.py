@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from threading import RLock
 from uuid import uuid4
 
 import numpy as np
@@ -103,6 +104,7 @@ class LoopGrid(Grid):
         self.pushes = []
         self.waiting = {}
         self.replies = []
+        self.one_at_a_time = RLock()
 
     def set_run(self, run): ...
 
@@ -126,13 +128,14 @@ class LoopGrid(Grid):
 
     def pull_messages(self, message_ids):
         wanted, arrived = set(message_ids), []
-        for message in [m for i, m in self.waiting.items() if i in wanted]:
-            del self.waiting[message.metadata.message_id]
-            self.replies += self.delivered(message)
-        for reply in list(self.replies):
-            if reply.metadata.reply_to_message_id in wanted:
-                self.replies.remove(reply)
-                arrived.append(reply)
+        with self.one_at_a_time:  # a node that takes long is overtaken by none
+            for message in [m for i, m in self.waiting.items() if i in wanted]:
+                del self.waiting[message.metadata.message_id]
+                self.replies += self.delivered(message)
+            for reply in list(self.replies):
+                if reply.metadata.reply_to_message_id in wanted:
+                    self.replies.remove(reply)
+                    arrived.append(reply)
         return arrived
 
     def delivered(self, message):
