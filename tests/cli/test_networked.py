@@ -184,6 +184,27 @@ def test_a_client_that_is_turned_away_says_why(cli, example):
     assert done.err.splitlines()[-1].startswith("fedprivacy: channel-revoked: ")
 
 
+def test_a_server_on_a_full_disk_ends_with_one_line(example):
+    folder, _, _ = example
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20));"
+        "from fedprivacy.cli.entry import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, "serve", str(folder / "server.toml")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("fedprivacy: ")
+    assert line.endswith("journal.jsonl: File too large")
+    [kept] = folder.glob("**/journal.jsonl")
+    assert kept.read_bytes() == b""
+
+
 def test_a_client_without_a_server_gives_up(cli, example):
     folder, certificates, directory = example
     hub = hub_of(certificates, directory)
