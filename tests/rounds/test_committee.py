@@ -500,7 +500,7 @@ def test_the_guarantee_says_who_can_decrypt():
         told = str(Guarantee.of(consortium.plan, 5, 8))
     assert "Nobody alone can decrypt: it takes 3 of 4 members drawn from the clients" in told
     assert "Not against 3 or more members that are in league" in told
-    assert "Up to 1 honest members may be lost" in told
+    assert "Up to 1 members may be lost at any moment, silent ones in league" in told
 
 
 def test_a_server_needs_the_committee_that_the_plan_commits_to():
