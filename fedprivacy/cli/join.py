@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedprivacy.errors import PeerError, Reason, RoundAborted
+from fedprivacy.errors import FedPrivacyError, PeerError, Reason, RoundAborted
 
 if TYPE_CHECKING:
     from fedprivacy.cli.status import Status, Stopping
@@ -141,9 +141,12 @@ def _tell(status: Status, said: Said) -> None:
     )
 
 
-def _expect_an_answer(participant: Participant, ended: PeerError | None, stop: Stopping) -> None:
+def _expect_an_answer(
+    participant: Participant, ended: FedPrivacyError | None, stop: Stopping
+) -> None:
     """Raise why this party did nothing of what it came for."""
-    if ended is not None and ended.reason is not Reason.CHANNEL_CLOSING:
+    is_over = isinstance(ended, PeerError) and ended.reason is Reason.CHANNEL_CLOSING
+    if ended is not None and not is_over:
         raise ended
     if participant.answered or stop():
         return

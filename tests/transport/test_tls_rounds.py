@@ -3,8 +3,14 @@
 import pytest
 
 from fedprivacy.errors import Reason
+from fedprivacy.randomness import InsecureTestRng
+from fedprivacy.rounds.run_folder import RunFolder
 from fedprivacy.secagg import Adversary
+from fedprivacy.transport.tls.journal import Journal
+from fedprivacy.transport.tls.run import NetworkedRun
+from fedprivacy.transport.tls.sizes import longest_message
 from rounddrive import make_plan
+from tls_server import Silent, Toy
 from tlsdrive import Network, house
 
 
@@ -64,3 +70,29 @@ def test_a_stranger_is_in_no_round(tmp_path):
         ended = link.next(5.0)
         assert ended.error.reason is Reason.CHANNEL_IDENTITY
         link.close()
+
+
+def test_clients_that_come_later_may_send_as_much_as_so_many_need(tmp_path):
+    with Network(house(8), tmp_path) as network:
+        network.join(*network.house.names[:4])
+        run = NetworkedRun(
+            network.house.plan,
+            Toy(),
+            network.house.directory,
+            network.hub,
+            Journal.open(tmp_path),
+            RunFolder(tmp_path),
+            network.waits,
+            1,
+            InsecureTestRng(1),
+            Silent(),
+        )
+        run.gather(4, 10.0)
+        few = network.hub._message_limit
+        network.join(*network.house.names[4:])
+        run.run()
+        run.journal.close()
+        plan = network.house.plan
+        assert few == longest_message(plan, clients=4, length=Toy.length)
+        assert network.hub._message_limit == longest_message(plan, clients=8, length=Toy.length)
+        assert few < network.hub._message_limit

@@ -65,6 +65,7 @@ class TlsAttempt:
         while not self._over:
             self._await_phase()
             self._close_phase()
+        self.hub.let_go(unheard=self.waits.phase, absent=self.waits.reconnect)
         outcome, server = self._outcome, self.server
         outcome.refused = server.refused
         outcome.answers_requested = server.answers_requested
@@ -116,7 +117,8 @@ class TlsAttempt:
         match event:
             case Arrived(client, _, _, message):
                 started = perf_counter()
-                self._receive(client, message)
+                if known or client not in self._sessions:
+                    self._receive(client, message)
                 self.hub.done(event)
                 self._meter.seconds += perf_counter() - started
             case Joined(client) if not known:
@@ -164,7 +166,8 @@ class TlsAttempt:
         meter = self._meter
         self._traffic(message, meter.down, meter.committee_down)[recipient] += len(message)
         if self._is_lost(recipient):
-            # What it misses is not kept for it: there is no coming back into this attempt.
+            # What it misses is not kept for it, and what was is not for longer than this attempt:
+            # there is no coming back into it.
             self._gone[recipient] = 0.0
         else:
             self.hub.send(recipient, message, timeout=self.waits.phase)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from fedprivacy.errors import PeerError, Reason
+from fedprivacy.errors import ConfigurationError, PeerError, Reason
 
 __all__ = ["channel_error"]
 
@@ -33,7 +33,10 @@ _IN_HANDSHAKE = {
         "the peer asks for a certificate, and none was shown",
     ),
     "TLSV1_ALERT_UNKNOWN_CA": (Reason.CHANNEL_AUTHORITY, f"{_REFUSED}: of an unknown authority"),
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (Reason.CHANNEL_EXPIRED, f"{_REFUSED}: expired"),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (
+        Reason.CHANNEL_EXPIRED,
+        f"{_REFUSED}: expired, or the peer's list of revoked certificates is out of date",
+    ),
     "SSLV3_ALERT_CERTIFICATE_REVOKED": (Reason.CHANNEL_REVOKED, f"{_REFUSED}: revoked"),
     "SSLV3_ALERT_BAD_CERTIFICATE": (Reason.CHANNEL_CERTIFICATE, _REFUSED),
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": (Reason.CHANNEL_CERTIFICATE, _REFUSED),
@@ -62,6 +65,8 @@ def channel_error(error: BaseException) -> PeerError:
     match error:
         case PeerError():
             return error
+        case ConfigurationError():
+            return PeerError(Reason.CHANNEL_CERTIFICATE, f"this side's own files: {error}")
         case ssl.SSLCertVerificationError():
             unknown = (Reason.CHANNEL_CERTIFICATE, f"the certificate ({error.verify_message})")
             return PeerError(*_AT_VERIFICATION.get(error.verify_code, unknown))

@@ -39,6 +39,9 @@ from fedprivacy.wire import decode
 
 __all__ = ["Arrived", "Broke", "Hub", "HubEvent", "HubLimits", "Joined", "Left"]
 
+_OF_THE_MOMENT = (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED)
+"""What `accept` may say where a process has no descriptor left, or a client has gone again."""
+
 
 @dataclass(frozen=True, slots=True)
 class HubLimits:
@@ -116,6 +119,8 @@ class _Peer:
     done: int = 0
     left: float = 0.0
     """When its connection ended, on the monotonic clock."""
+    is_over: bool = False
+    """Whether nothing is kept for it, and it is not taken up again."""
 
 
 class Hub:
@@ -207,13 +212,14 @@ class Hub:
     def send(self, client: str, message: bytes, *, timeout: float) -> None:
         """Have a message delivered, once, as long as the client's session lasts.
 
-        Waits for so many seconds at most while more is on its way, to all, than the limit.
+        Waits while more is on its way than the limit: of what has been so for no longer than
+        `timeout` seconds, to clients whose connection stands. Nobody else holds up the others.
         """
         peer = self._peers.get(client)
-        if peer is None:
+        if peer is None or peer.is_over:
             return
         if self._put > self._limits.outbound:
-            self._put = self._with_room(time.monotonic() + timeout)
+            self._put = self._with_room(timeout)
         self._put += len(message)
         peer.outbox.put(message)
 
@@ -227,21 +233,34 @@ class Hub:
             self._thread.join()
             return
         until = time.monotonic() + flush
-        while self._outgoing(connected=True) and time.monotonic() < until:
+        while self._outgoing(flush) and time.monotonic() < until:
             time.sleep(0.01)
         self._thread.call(self._stop(reason))
         self._thread.stop()
         self._thread.join()
 
-    def _with_room(self, until: float) -> int:
-        """What is on its way, once that is no more than the limit, or the time is over."""
-        while (kept := self._outgoing()) > self._limits.outbound and time.monotonic() < until:
+    def let_go(self, *, unheard: float, absent: float) -> None:
+        """End the sessions of those for whom it would only be kept what they are sent.
+
+        They have not dealt with a message for more than `unheard` seconds, or have had no
+        connection for more than `absent`. Whoever comes back begins a new session.
+        """
+        self._thread.call(self._let_go(unheard, absent))
+
+    def _with_room(self, patience: float) -> int:
+        """What is on its way, once that is no more than the limit."""
+        while (kept := self._outgoing(patience)) > self._limits.outbound:
             time.sleep(0.005)
         return kept
 
-    def _outgoing(self, *, connected: bool = False) -> int:
-        peers = tuple(self._peers.values())
-        return sum(p.outbox.kept for p in peers if p.connection is not None or not connected)
+    def _outgoing(self, patience: float) -> int:
+        """Bytes on their way over connections that stand, and that moved within so many seconds."""
+        oldest, kept = time.monotonic() - patience, 0
+        for peer in tuple(self._peers.values()):
+            since = peer.outbox.since
+            if peer.connection is not None and since is not None and since >= oldest:
+                kept += peer.outbox.kept
+        return kept
 
     # ------------------------------------------------------------------ in the loop's thread
 
@@ -266,6 +285,17 @@ class Hub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _let_go(self, unheard: float, absent: float) -> None:
+        now = time.monotonic()
+        for peer in tuple(self._peers.values()):
+            since, connection = peer.outbox.since, peer.connection
+            is_absent = connection is None and now - peer.left > absent
+            if is_absent or (since is not None and now - since > unheard):
+                peer.is_over, peer.outbox = True, self._outbox(peer.name)
+                peer.inbox.begin()
+                if connection is not None:
+                    connection.abort()
+
     async def _accept(self) -> None:
         listener, slots = self._listener, asyncio.Semaphore(self._limits.handshakes)
         if listener is None:
@@ -276,9 +306,12 @@ class Hub:
                 taken, address = await self._thread.loop.sock_accept(listener)
             except OSError as error:
                 slots.release()
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED):
+                if self._closing:
                     return
-                await asyncio.sleep(0.1)  # until others have closed
+                # Of one connection, or of a machine that is short of something for a while.
+                if error.errno not in _OF_THE_MOMENT:
+                    self._note("the port", channel_error(error))
+                await asyncio.sleep(0.1)
                 continue
             serving = self._spawn(self._serve(taken, f"{address[0]}:{address[1]}", slots))
             # Also where it is cancelled before it began.
@@ -289,7 +322,7 @@ class Hub:
         try:
             connection, name = await self._authenticated(taken)
             peer = await self._admitted(connection, name)
-        except (OSError, EOFError, PeerError) as error:
+        except (OSError, EOFError, PeerError, ConfigurationError) as error:
             why = channel_error(error)
             self._note(where, why)
             if connection is not None:
@@ -369,7 +402,7 @@ class Hub:
     def _session_of(self, name: str, hello: Hello) -> tuple[_Peer, bool]:
         """The session that is resumed, or a new one."""
         peer = self._peers.get(name)
-        if peer is not None and peer.session == hello.session:
+        if peer is not None and peer.session == hello.session and not peer.is_over:
             if peer.role.value != hello.role:
                 detail = f"{name} was a {peer.role.value} in the session that it resumes"
                 raise PeerError(Reason.UNEXPECTED, detail, (name,))
@@ -385,12 +418,15 @@ class Hub:
             name,
             Role(hello.role),
             hello.session,
-            Outbox(window=self._limits.window, wake=lambda: self._wake(name)),
+            self._outbox(name),
             Inbox(limit=self._message_limit),
         )
         self._peers[name] = made
         self._events.put(Joined(name, hello.session))
         return made, False
+
+    def _outbox(self, name: str) -> Outbox:
+        return Outbox(window=self._limits.window, wake=lambda: self._wake(name))
 
     async def _carry(self, connection: Connection, peer: _Peer) -> None:
         rate = self._rates.setdefault(
@@ -414,10 +450,11 @@ class Hub:
         except PeerError as error:
             blamed = error.blame(peer.name)
             self._note(peer.name, blamed)
-            await connection.close(error.reason)
-            if self._peers.get(peer.name) is peer:
+            if self._peers.get(peer.name) is peer and peer.connection is connection:
+                # Before anything is waited for: nobody takes the session up in the meantime.
                 del self._peers[peer.name]
                 self._events.put(Broke(peer.name, peer.session, blamed))
+            await connection.close(error.reason)
         except (OSError, EOFError) as error:
             self._note(peer.name, channel_error(error))
             self._ended(peer, connection)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fedprivacy.errors import PeerError, Reason
+from fedprivacy.errors import ConfigurationError, FedPrivacyError, PeerError, Reason
 from fedprivacy.randomness import Rng
 from fedprivacy.transport.tls.connection import SILENCES, Connection, Exchange, first_frame
 from fedprivacy.transport.tls.credentials import Credentials
@@ -58,7 +58,7 @@ class Restarted:
 class Ended:
     """There will be no further connection: the run is over, or why not."""
 
-    error: PeerError | None
+    error: FedPrivacyError | None
 
 
 LinkEvent = Came | Restarted | Ended
@@ -101,7 +101,7 @@ class Link:
         self._rng = rng.child("session")
         self._note = note
         self._thread = LoopThread("fedprivacy-link")
-        self._events: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[LinkEvent | None] = queue.SimpleQueue()
         self._ready = asyncio.Event()
         self._known = threading.Event()
         """Set once the server is known, or nothing more comes."""
@@ -132,11 +132,15 @@ class Link:
         return bool(self._run_id)
 
     def next(self, timeout: float | None = None) -> LinkEvent | None:
-        """What happened next; None if nothing does for so many seconds."""
+        """What happened next; None if nothing does for so many seconds, or after `wake`."""
         try:
             return self._events.get(timeout=timeout)
         except queue.Empty:
             return None
+
+    def wake(self) -> None:
+        """Have `next` return, in whichever thread it waits."""
+        self._events.put(None)
 
     def send(self, session: bytes, message: bytes) -> None:
         """Have a message delivered, once, as long as this session lasts.
@@ -196,16 +200,19 @@ class Link:
         self._ready.set()
 
     async def _keep_connected(self) -> None:
+        ended = Ended(PeerError(Reason.CHANNEL_CUT, "this side's end of the connection failed"))
         try:
-            self._events.put(Ended(await self._until_the_end()))
+            ended = Ended(await self._until_the_end())
         except asyncio.CancelledError:
-            self._events.put(Ended(None))
+            ended = Ended(None)
         finally:
+            self._events.put(ended)
             self._known.set()
 
-    async def _until_the_end(self) -> PeerError | None:
+    async def _until_the_end(self) -> FedPrivacyError | None:
         until, pause = time.monotonic() + self._limits.patience, self._limits.pause
         while True:
+            own: ConfigurationError | None = None
             try:
                 reason = await self._once()
                 if reason is None:
@@ -213,6 +220,9 @@ class Link:
                 error = PeerError(reason, "the server closed the connection")
             except (OSError, EOFError, PeerError) as raised:
                 error = channel_error(raised)
+            except ConfigurationError as raised:
+                # Files that somebody may be replacing just now.
+                own, error = raised, channel_error(raised)
             if self._connection is not None:
                 until, pause = time.monotonic() + self._limits.patience, self._limits.pause
                 self._connection = None
@@ -221,8 +231,8 @@ class Link:
                 # The server was started anew, or has given this session up.
                 self._new_session()
                 self._events.put(Restarted())
-            if self._is_final(error) or time.monotonic() >= until:
-                return error
+            if (own is None and self._is_final(error)) or time.monotonic() >= until:
+                return own or error
             await asyncio.sleep(pause)
             pause = min(2.0, pause * 2)
 
@@ -256,7 +266,7 @@ class Link:
             connection.release()
 
     async def _connected(self) -> Connection:
-        loop = asyncio.get_running_loop()
+        loop, context = asyncio.get_running_loop(), self._credentials.client_context()
         async with asyncio.timeout(self._limits.handshake):
             found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             family, kind, protocol, _, address = found[0]
@@ -269,7 +279,7 @@ class Link:
                 raise
         return await Connection.over(
             taken,
-            self._credentials.client_context(),
+            context,
             server_hostname=self._host,
             handshake=self._limits.handshake,
             silence=self._limits.handshake,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fedprivacy.crypto import Identity
@@ -35,12 +36,24 @@ class Said:
 
 
 @dataclass(slots=True)
+class _Training:
+    """What an attempt's client trains, in the worker's thread."""
+
+    session: bytes
+    client: RoundClient
+    plan: RoundPlan
+    trained: Future[Update]
+    is_contributed: bool = False
+
+
+@dataclass(slots=True)
 class Participant:
     """Answers the server's messages, an attempt at a time, with what `train` makes of a broadcast.
 
     Where it is summoned as a member of the committee it answers as that, too; without `train` it is
-    nothing else. `link` is started; `leaves` is asked between messages whether this party is to go
-    once no attempt is under way. `group_key` is the clients' part of a key ceremony.
+    nothing else. `train` is called in a thread of its own, one attempt's after the other's, while
+    this party agrees on keys. `link` is started; `leaves` is asked between messages whether this
+    party is to go once no attempt is under way. `group_key` is the clients' part of a key ceremony.
     """
 
     link: Link
@@ -59,36 +72,39 @@ class Participant:
     _client: RoundClient | None = None
     _member: RoundMember | None = None
     _attempts: int = 0
-    _trained: bool = False
+    _training: _Training | None = None
+    """What the present client trains, or trained."""
     _busy: set[Role] = field(default_factory=set)
     """As what it is in an attempt that is under way, as far as it knows."""
 
-    def run(self) -> PeerError | None:
+    def run(self) -> FedPrivacyError | None:
         """Until the run is over, or this party leaves; why there is no connection, if it broke."""
         quiet = 0
-        while True:
-            event = self.link.next(0.5)
-            quiet = quiet + 1 if event is None else 0
-            match event:
-                case None:
-                    # An attempt that the server gave up reaches this party as silence.
-                    if self.leaves() and (not self._busy or quiet > _QUIET):
-                        return None
-                case Came():
-                    self._take(event)
-                    self.link.done(event)
-                case Restarted():
-                    self._client = self._member = None
-                    self._busy.clear()
-                    self._tell("restarted")
-                case Ended(error):
-                    return error
+        with ThreadPoolExecutor(1, "fedprivacy-training") as worker:
+            while True:
+                event = self.link.next(0.5)
+                quiet = quiet + 1 if event is None else 0
+                match event:
+                    case None:
+                        # An attempt that the server gave up reaches this party as silence.
+                        if self.leaves() and (not self._busy or quiet > _QUIET):
+                            return None
+                    case Came():
+                        self._take(event, worker)
+                        self.link.done(event)
+                    case Restarted():
+                        self._client = self._member = self._training = None
+                        self._busy.clear()
+                        self._tell("restarted")
+                    case Ended(error):
+                        return error
+                self._contribute()
 
-    def _take(self, came: Came) -> None:
+    def _take(self, came: Came, worker: ThreadPoolExecutor) -> None:
         if is_of_committee(came.message):
             self._take_as_member(came)
         elif self.train is not None:
-            self._take_as_client(came, self.train)
+            self._take_as_client(came, self.train, worker)
 
     def _take_as_member(self, came: Came) -> None:
         is_new = is_summons(came.message)
@@ -103,7 +119,9 @@ class Participant:
         if is_new and member.round_plan is not None:
             self._tell("summoned", member.round_plan)
 
-    def _take_as_client(self, came: Came, train: Callable[[RoundClient], Update]) -> None:
+    def _take_as_client(
+        self, came: Came, train: Callable[[RoundClient], Update], worker: ThreadPoolExecutor
+    ) -> None:
         if begins_attempt(came.message):
             self._client = RoundClient(
                 self.policy,
@@ -112,28 +130,38 @@ class Participant:
                 rng=self.rng.child(f"client/{self._attempts}"),
                 group_key=self.group_key,
             )
-            self._trained = False
+            if self._training is not None:
+                self._training.trained.cancel()  # if it has not begun
+                self._training = None
             self._begin(Role.CLIENT)
         client = self._client
         if client is None:
             return  # of an attempt that this client has left
         self._attempt(came.session, client, client.receive(SERVER, came.message))
         plan = client.round_plan
-        if plan is not None and not self._trained and not client.has_left:
-            self._trained = True
+        if plan is not None and self._training is None and not client.has_left:
             self._tell("invited", plan)
-            self._attempt(came.session, client, self._contribution(client, plan, train))
+            trained = worker.submit(train, client)
+            self._training = _Training(came.session, client, plan, trained)
+            trained.add_done_callback(lambda _: self.link.wake())
 
     def _begin(self, role: Role) -> None:
         self._attempts += 1
         self._busy.add(role)
 
-    def _contribution(
-        self, client: RoundClient, plan: RoundPlan, train: Callable[[RoundClient], Update]
-    ) -> Iterator[Effect]:
-        update = train(client)
-        self._tell("trained", plan)
-        yield from client.contribute(update)
+    def _contribute(self) -> None:
+        """Have sent what was trained, once it is there, if its attempt is still under way."""
+        training = self._training
+        if training is None or training.is_contributed or not training.trained.done():
+            return
+        training.is_contributed = True
+        if training.client is self._client and not training.client.has_left:
+            self._attempt(training.session, training.client, self._contribution(training))
+
+    def _contribution(self, training: _Training) -> Iterator[Effect]:
+        update = training.trained.result()
+        self._tell("trained", training.plan)
+        yield from training.client.contribute(update)
 
     def _attempt(
         self, session: bytes, party: RoundClient | RoundMember, effects: Iterable[Effect]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -197,6 +197,10 @@ class NetworkedRun:
                 f"{len(names)} clients are connected after {seconds:g} seconds: {fault}"
             )
         self._check_committee(seconds)
+        self._allow(names)
+
+    def _allow(self, names: Sequence[str]) -> None:
+        """A message may be as long as an honest one is among so many clients."""
         self.hub.allow(longest_message(self.plan, clients=len(names), length=self.model.length))
 
     def _check_committee(self, seconds: float) -> None:
@@ -245,6 +249,7 @@ class NetworkedRun:
         asked = drawn(names, plan.sampling, rng=self.rng.child(f"sample/{number}"))
         if cohort_fault(plan, len(asked)):
             return self._ended(number, "aborted", (untried(),))
+        self._allow(names)  # they may be more than when the run began
         cohort = Cohort.of(asked, rng=self.rng.child(f"cohort/{number}"))
         committee = self._committee(number, cohort)
         attempts: list[AttemptRecord] = []

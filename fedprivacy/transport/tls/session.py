@@ -7,6 +7,7 @@ with; a sender keeps the rest, so that after a reconnection both go on where the
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -34,7 +35,8 @@ class Outbox:
         self.window = window
         self._wake = wake
         self._changed = threading.Condition()
-        self._messages: deque[memoryview] = deque()
+        self._messages: deque[tuple[memoryview, float]] = deque()
+        """Each with when it was put here, on the monotonic clock."""
         self._first = 1
         """The number of the first message that is kept."""
         self._next = 1
@@ -49,7 +51,7 @@ class Outbox:
     def put(self, message: bytes) -> None:
         """One more message."""
         with self._changed:
-            self._messages.append(memoryview(message))
+            self._messages.append((memoryview(message), time.monotonic()))
             self._kept += len(message)
         self._wake()
 
@@ -64,13 +66,19 @@ class Outbox:
         with self._changed:
             return self._kept
 
+    @property
+    def since(self) -> float | None:
+        """Since when the oldest of them is here, on the monotonic clock; None if there is none."""
+        with self._changed:
+            return self._messages[0][1] if self._messages else None
+
     def piece(self) -> bytes | None:
         """The next frame to send; None while there is none."""
         with self._changed:
             index = self._next - self._first
             if index >= len(self._messages):
                 return None
-            message = self._messages[index]
+            message, _ = self._messages[index]
             if self._sent == 0:
                 if self._under_way and self._under_way + len(message) > self.window:
                     return None
@@ -105,7 +113,7 @@ class Outbox:
 
     def _forget(self, place: int) -> None:
         while self._first <= place and self._messages:
-            gone = len(self._messages.popleft())
+            gone = len(self._messages.popleft()[0])
             self._kept -= gone
             self._under_way = max(0, self._under_way - gone)
             self._first += 1
