@@ -237,7 +237,7 @@ class FixedFactor:
         out[:, half:] = total[..., 1]
 
     def erase(self) -> None:
-        """Overwrite what is kept, as far as Python allows."""
+        """Overwrite what is kept; the factor's digits, on the way to it, are only let go."""
         for factor in self._factors:
             factor[:] = 0
 

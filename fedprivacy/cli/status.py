@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -112,18 +113,27 @@ def stopping(status: Status) -> Iterator[Stopping]:
     import signal
     from types import FrameType
 
-    stop = Stopping()
+    # A handler interrupts the main thread anywhere, also where it holds a lock that writing a line
+    # takes: it only counts, and puts into a queue whose `put` may interrupt itself.
+    stop, asked = Stopping(), queue.SimpleQueue[str]()
 
     def ask(number: int, _: FrameType | None) -> None:
         stop.asked += 1
         if stop.asked > 1:
             raise KeyboardInterrupt
-        name = signal.Signals(number).name
-        status.tell("stopping", f"{name}: what is under way is seen through", signal=name)
+        asked.put(signal.Signals(number).name)
 
+    def tell() -> None:
+        if name := asked.get():
+            status.tell("stopping", f"{name}: what is under way is seen through", signal=name)
+
+    teller = threading.Thread(target=tell, name="fedprivacy-stopping", daemon=True)
+    teller.start()
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        asked.put("")
+        teller.join()

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.ledger.durable import sync_folder
 
 __all__ = ["Anchor", "default_anchor_path"]
 
@@ -49,7 +50,7 @@ class Anchor:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise ConfigurationError(
                 f"anchor = {path} cannot be written ({error.strerror}): "
@@ -80,11 +81,3 @@ def default_anchor_path(store: str) -> Path:
     # The specification has relative paths ignored.
     folder = Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state"
     return folder / "fedprivacy" / "anchors" / store
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -136,7 +136,10 @@ class Guarantee:
             "no key. A client sends one message and is gone."
         )
         once = "In one round, across all attempts, at most one sum that holds it is opened."
-        lost = f"Up to {k - t} honest members may be lost at any moment."
+        lost = (
+            f"Up to {k - t} members may be lost at any moment, silent ones in league with the "
+            "server included."
+        )
         return hidden, opens, once, lost
 
     def _under_a_shared_key(self) -> tuple[str, ...]:

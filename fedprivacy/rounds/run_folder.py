@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.ledger.durable import append_line, sync_folder
 from fedprivacy.rounds.record import RoundRecord, RunRecord
 
 __all__ = ["RunFolder"]
@@ -33,11 +34,11 @@ class RunFolder:
         return cls(path)
 
     def append(self, record: RoundRecord) -> None:
-        """One more line."""
-        with (self.path / "rounds.jsonl").open("ab") as file:
-            file.write(msgspec.json.encode(record) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """One more line; raises `OSError`, and leaves none of it, where the disk is full."""
+        path = self.path / "rounds.jsonl"
+        with path.open("ab", buffering=0) as file:
+            append_line(file.fileno(), msgspec.json.encode(record), path)
+        sync_folder(self.path)  # the first line makes the file
 
     def finish(self, record: RunRecord) -> None:
         """The whole record."""
@@ -49,7 +50,10 @@ class RunFolder:
             self.path.rmdir()
 
     def keep(self, name: str, text: str) -> None:
-        """Either no such file or the whole one is there, whenever the machine stops."""
+        """The file as it was, or the whole new one, whenever the machine stops.
+
+        It is the new one when this returns. Raises `OSError`.
+        """
         path = self.path / name
         part = path.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:
@@ -57,3 +61,4 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(self.path)

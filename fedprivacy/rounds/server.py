@@ -190,16 +190,13 @@ class RoundServer:
 
     def receive(self, sender: str, message: bytes) -> Iterator[Effect]:
         """Take one message of a client or a member; raises `PeerError` and nothing else."""
-        if sender not in self._members | self._holders:
-            raise PeerError(Reason.UNKNOWN_SENDER, "not of the committed cohort", (sender,))
         try:
             body = self._read(sender, message)
         except PeerError as error:
+            if error.reason is Reason.WRONG_ROUND:
+                raise
             self.exclude(sender)
             raise error.blame(sender) from None
-        if body.round_id != self._round_id and not _declined_unread(body):
-            # Perhaps only late: from an earlier attempt. Nobody is to blame.
-            raise PeerError(Reason.WRONG_ROUND, f"{sender} speaks of another attempt")
         if isinstance(body, Envelope | MemberEnvelope):
             yield from self._carry_out(self._party.receive(sender, body.body))
             self._heard.add(sender)
@@ -213,7 +210,12 @@ class RoundServer:
     def _read(self, sender: str, message: bytes) -> _Heard:
         body: _Heard = decode(_Heard, message, limit=ENVELOPE_LIMIT)
         as_member = isinstance(body, MemberEnvelope | MemberRefusal)
-        if sender not in (self._holders if as_member else self._members):
+        is_of = sender in (self._holders if as_member else self._members)
+        if body.round_id != self._round_id and not (is_of and _declined_unread(body)):
+            # Perhaps only late: from another attempt, in which the sender was what it is not in
+            # this one. Nobody is to blame.
+            raise PeerError(Reason.WRONG_ROUND, f"{sender} speaks of another attempt")
+        if not is_of:
             role = "committee" if as_member else "cohort"
             raise PeerError(Reason.UNKNOWN_SENDER, f"not of the committed {role}")
         return body

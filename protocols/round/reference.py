@@ -1494,14 +1494,16 @@ class Server:
             return Answer([], refusal)
 
     def _receive(self, sender, data):
-        require(sender in self.members, "UNKNOWN_SENDER", sender)
         try:
             message = decode(data, ENVELOPE_LIMIT, Envelope, Refusal)
         except secagg.Refused as refusal:
-            self.party.exclude(sender)
+            if sender in self.members:
+                self.party.exclude(sender)
             raise Refused(refusal.reason, (sender,)) from None
         unread = isinstance(message, Refusal) and message.round_id == NONE
+        unread = unread and sender in self.members
         require(message.round_id == self.round_id or unread, "WRONG_ROUND")
+        require(sender in self.members, "UNKNOWN_SENDER", sender)
         if isinstance(message, Refusal):
             if self.phase == "done":
                 return []

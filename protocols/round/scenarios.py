@@ -1507,10 +1507,26 @@ def bad_server_stranger(run):
 
 @bad_for_server(
     "Somebody who is not of the cohort, and not to be understood.",
-    "None: this shows that the sender is checked before the bytes.",
+    "None: this shows that bytes are read before their sender is looked for.",
 )
 def bad_server_stranger_malformed(run):
     heard(run, b"\xff", sender="c009", honest=run.names)
+
+
+@bad_for_server(
+    "Somebody who is not of the cohort is late: it was of another attempt's.",
+    "A client that was slow in one round is named in the record of the next.",
+)
+def bad_server_stranger_late(run):
+    heard(run, run.attempt().envelope(b"body", b"\x01" * 32), sender="c009", honest=run.names)
+
+
+@bad_for_server(
+    "Somebody who is not of the cohort refuses, and names no attempt: perhaps it was asked before.",
+    "A client that could not read one round's plan is named in the record of the next.",
+)
+def bad_server_stranger_unread(run):
+    heard(run, run.attempt().refusal(1, ZERO), sender="c009", honest=run.names)
 
 
 @bad_for_server(

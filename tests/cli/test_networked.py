@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -184,6 +186,27 @@ def test_a_client_that_is_turned_away_says_why(cli, example):
     assert done.err.splitlines()[-1].startswith("fedprivacy: channel-revoked: ")
 
 
+def test_a_server_on_a_full_disk_ends_with_one_line(example):
+    folder, _, _ = example
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20));"
+        "from fedprivacy.cli.entry import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, "serve", str(folder / "server.toml")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("fedprivacy: ")
+    assert line.endswith("journal.jsonl: File too large")
+    [kept] = folder.glob("**/journal.jsonl")
+    assert kept.read_bytes() == b""
+
+
 def test_a_client_without_a_server_gives_up(cli, example):
     folder, certificates, directory = example
     hub = hub_of(certificates, directory)
@@ -208,6 +231,37 @@ def test_a_first_signal_lets_the_round_end_and_a_second_ends_at_once(capsys):
     assert json.loads(capsys.readouterr().err)["signal"] == "SIGTERM"
 
 
+def test_a_signal_amid_a_line_that_waits_for_its_reader_is_no_deadlock():
+    program = (
+        "from fedprivacy.cli.status import Status, stopping\n"
+        "status = Status(as_json=True)\n"
+        "with stopping(status) as stop:\n"
+        "    status.tell('long', '', filler='x' * 1_000_000)\n"
+        "    print(stop.asked)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Unbuffered, Python itself loses the rest of a write that a signal interrupts.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""},
+    )
+    try:
+        # A pipe holds less than the line: with a byte of it here, the main thread is within it.
+        first = os.read(child.stderr.fileno(), 1)
+        child.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        out, err = child.communicate(timeout=60.0)
+    finally:
+        child.kill()
+        child.wait()
+    assert (child.returncode, out) == (0, b"1\n")
+    assert [json.loads(line)["event"] for line in (first + err).splitlines()] == [
+        "long",
+        "stopping",
+    ]
+
+
 def test_health_is_one_page_to_read():
     from urllib.error import HTTPError
     from urllib.request import urlopen
@@ -225,6 +279,39 @@ def test_health_is_one_page_to_read():
             urlopen(f"http://{HOST}:{port}/", timeout=5.0)
         assert missing.value.code == 404
         missing.value.close()
+    finally:
+        health.stop()
+
+
+def test_health_takes_few_connections_at_a_time(monkeypatch):
+    from fedprivacy.transport.tls import health as module
+
+    monkeypatch.setattr(module, "_SECONDS", 600.0)  # nobody is let go for being slow
+    with socket.create_server((HOST, 0)) as held:
+        port = held.getsockname()[1]
+    health = module.Health(lambda: {"status": "ok"})
+    health.start(HOST, port)
+
+    def connection():
+        return stack.enter_context(socket.create_connection((HOST, port), timeout=60.0))
+
+    def page(taken):
+        with suppress(ConnectionError):
+            taken.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            with taken.makefile("rb") as answer:
+                return answer.read()
+        return b""
+
+    try:
+        with ExitStack() as stack:
+            idle = [connection() for _ in range(16)]
+            for _ in range(5):
+                assert connection().recv(1) == b""
+            # Those that came first have kept their place, and leave it.
+            assert page(idle.pop()).endswith(b'{"status":"ok"}')
+            until = time.monotonic() + 60.0
+            while not page(connection()):
+                assert time.monotonic() < until
     finally:
         health.stop()
 

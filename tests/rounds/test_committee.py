@@ -8,14 +8,23 @@ import pytest
 from fedprivacy.crypto import Directory, SigningKey
 from fedprivacy.errors import ConfigurationError, PeerError, PolicyRefused, Reason
 from fedprivacy.ledger import SignedHead
-from fedprivacy.rounds import Guarantee, Invitation, MemberEnvelope, RoundServer, Summons
-from fedprivacy.rounds.messages import is_of_committee
+from fedprivacy.rounds import (
+    Envelope,
+    Guarantee,
+    Invitation,
+    MemberEnvelope,
+    Refusal,
+    RoundServer,
+    Summons,
+)
+from fedprivacy.rounds.messages import MemberRefusal, is_of_committee
 from fedprivacy.rounds.policy import AggregationFloor, CommitteeFloor, Requirements
 from fedprivacy.rounds.traffic import download_bytes, upload_bytes
 from fedprivacy.secagg import SERVER, Cohort, Done, Mark, Persist, Send
 from fedprivacy.secagg.masking.messages import ConsistencySignature, SurvivorSet
 from fedprivacy.secagg.oneshot.messages import InputsClosed
 from fedprivacy.simulation.faults import Dropouts, Phase
+from fedprivacy.transport import Delivery
 from fedprivacy.wire import Transcript, decode, encode
 from oracle import predict
 from rounddrive import Consortium, house_of, make_noise, make_plan, make_policy, noisy_house
@@ -343,6 +352,59 @@ def test_a_message_as_a_member_of_who_is_none_puts_it_out():
         assert caught.value.culprits == ("c001",)
 
 
+def left_committee(consortium):
+    """A client that is of round 1's committee and of no later round's, and that later round."""
+    first = set(consortium.committee(1).members)
+    number = next(n for n in range(2, 99) if first - set(consortium.committee(n).members))
+    return min(first - set(consortium.committee(number).members)), number
+
+
+@pytest.mark.parametrize("refuses", [False, True, None], ids=["answers", "refuses", "unread"])
+def test_a_member_of_an_earlier_round_that_is_late_stays_in_the_next_one(refuses):
+    with house(6) as consortium:
+        name, number = left_committee(consortium)
+        sends = list(consortium.server(1).invite(consortium.names))
+        summons = next(s.message for s in sends if s.recipient == name)
+        effects = consortium.member(name, 1).receive(SERVER, summons)
+        [late] = [e.message for e in effects if isinstance(e, Send)]
+        if refuses is not False:
+            attempt = consortium.round_plan(1).round_id if refuses else bytes(32)
+            late = encode(MemberRefusal(attempt, Reason.FAILED.value))
+        told = []
+
+        def slow(delivery):
+            if not told and delivery.sender == SERVER and delivery.recipient == name:
+                told.append(delivery)
+                yield Delivery(name, SERVER, delivery.phase, late)
+            yield delivery
+
+        outcome = consortium.drive(number, channel=slow).run()
+        assert told
+        assert not outcome.excluded
+        assert not outcome.refused
+        assert outcome.survivors == consortium.names
+        consortium.assert_exact(outcome)
+
+
+def test_a_client_of_an_earlier_round_that_is_late_is_not_named_in_the_next_one():
+    """It is of no role there: nobody of the cohort, and of no committee."""
+    with house() as consortium:
+        server = consortium.server()
+        list(server.invite(consortium.names))
+        for late in (
+            Envelope(b"e" * 32, b"late"),
+            MemberEnvelope(b"e" * 32, b"late"),
+            Refusal(b"e" * 32, Reason.FAILED.value),
+            Refusal(bytes(32), Reason.FAILED.value),
+            MemberRefusal(bytes(32), Reason.FAILED.value),
+        ):
+            with pytest.raises(PeerError) as caught:
+                list(server.receive("c099", encode(late)))
+            assert caught.value.reason is Reason.WRONG_ROUND
+            assert not caught.value.culprits
+        assert not server.refused
+
+
 def test_a_late_envelope_changes_nothing_for_a_member():
     with house() as consortium:
         server, name = consortium.server(), consortium.committee().members[0]
@@ -438,7 +500,7 @@ def test_the_guarantee_says_who_can_decrypt():
         told = str(Guarantee.of(consortium.plan, 5, 8))
     assert "Nobody alone can decrypt: it takes 3 of 4 members drawn from the clients" in told
     assert "Not against 3 or more members that are in league" in told
-    assert "Up to 1 honest members may be lost" in told
+    assert "Up to 1 members may be lost at any moment, silent ones in league" in told
 
 
 def test_a_server_needs_the_committee_that_the_plan_commits_to():

@@ -158,17 +158,20 @@ def test_messages_of_another_attempt_cost_nobody_anything():
         assert not outcome.failed
 
 
-def test_a_stranger_is_named_and_changes_nothing():
-    """Whatever it sends: noise, a refusal, an honest message of another."""
+@pytest.mark.parametrize("what", ["noise", "refusal", "another's"])
+def test_a_stranger_is_named_and_changes_nothing(what):
+    reason = Reason.MALFORMED if what == "noise" else Reason.UNKNOWN_SENDER
     with Consortium() as house:
         refusal = encode(Refusal(house.round_plan().round_id, Reason.FAILED.value))
 
         def intrude(delivery):
-            more = () if delivery.sender == SERVER else (b"\xc1", refusal, delivery.message)
-            return [*(Delivery("c099", SERVER, delivery.phase, m) for m in more), delivery]
+            if delivery.sender != SERVER:
+                sent = {"noise": b"\xc1", "refusal": refusal, "another's": delivery.message}[what]
+                yield Delivery("c099", SERVER, delivery.phase, sent)
+            yield delivery
 
         outcome = house.drive(channel=intrude).run()
         house.assert_exact(outcome)
         assert outcome.survivors == house.names
         assert not outcome.refused
-        assert {n: e.reason for n, e in outcome.excluded.items()} == {"c099": Reason.UNKNOWN_SENDER}
+        assert {n: e.reason for n, e in outcome.excluded.items()} == {"c099": reason}

@@ -82,7 +82,9 @@ class Encryption:
         self._public = Keystream(seed)
         self._errors = Keystream(errors)
         self._key = centred_binomial(parameters.degree, Keystream(secret))
-        self._factor = FixedFactor.of(self._key.astype(np.int64), parameters.bits)
+        wide = self._key.astype(np.int64)
+        self._factor = FixedFactor.of(wide, parameters.bits)
+        wide[:] = 0
 
     def next(self, values: NDArray[np.int64]) -> _Words:
         """The ciphertext of the next values, whole polynomials of them but for the last.
@@ -106,11 +108,14 @@ class Encryption:
         return self._key
 
     def key_elements(self) -> _Words:
-        """The key as the field elements that are shared."""
+        """The key as the field elements that are shared: whoever asks overwrites them."""
         return key_to_elements(self._key, self._parameters)
 
     def erase(self) -> None:
-        """Overwrite the key, as far as Python allows."""
+        """Overwrite the key, and what it is multiplied as.
+
+        What was computed on the way to them lies in memory until it is used for something else.
+        """
         self._key[:] = 0
         self._factor.erase()
         self._errors = self._public
@@ -127,7 +132,9 @@ def key_to_elements(key: NDArray[np.int8], parameters: OneShotParameters) -> _Wo
     slots, width = parameters.keys, parameters.key_elements
     padded = np.zeros(slots.count * width, dtype=np.int8)
     padded[: len(key)] = key
-    return slots.join(padded.reshape(slots.count, width))
+    elements = slots.join(padded.reshape(slots.count, width))
+    padded[:] = 0
+    return elements
 
 
 def key_of_elements(

@@ -212,17 +212,21 @@ class OneShotClient:
 
     def _close(self, session: bytes, encryption: Encryption, ciphertext: bytes) -> SealedInput:
         me, pair = self._me.index, KeyPair(self._secret("agreement_private"))
-        boxes = deal_key(
-            encryption.key_elements(),
-            self._committee,
-            session=session,
-            client=me,
-            pair=pair,
-            ciphertext=ciphertext,
-            floor=self._floor,
-            threshold=committee_of(self._plan).threshold,
-            coefficients=Keystream(self._secret("coefficients")),
-        )
+        elements = encryption.key_elements()
+        try:
+            boxes = deal_key(
+                elements,
+                self._committee,
+                session=session,
+                client=me,
+                pair=pair,
+                ciphertext=ciphertext,
+                floor=self._floor,
+                threshold=committee_of(self._plan).threshold,
+                coefficients=Keystream(self._secret("coefficients")),
+            )
+        finally:
+            elements[:] = 0
         statement = signed_input(session, me, pair.public, ciphertext)
         signature = self._identity.key.sign(INPUT_LABEL, *statement)
         return SealedInput(ciphertext, pair.public, signature, boxes)

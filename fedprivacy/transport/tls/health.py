@@ -14,15 +14,20 @@ __all__ = ["Health"]
 
 _LIMIT = 4096  # bytes of a request
 _SECONDS = 2.0
+_MOST = 16  # connections at a time
 
 
 class Health:
-    """Answers `GET /healthz` with what `state` says, and nothing else, until it is stopped."""
+    """Answers `GET /healthz` with what `state` says, and nothing else, until it is stopped.
+
+    While as many connections as it takes are open, another one is closed at once.
+    """
 
     def __init__(self, state: Callable[[], dict[str, object]]) -> None:
         self._state = state
         self._thread = LoopThread("fedprivacy-health")
         self._server: asyncio.Server | None = None
+        self._open = 0
 
     def start(self, host: str, port: int) -> None:
         """Listen; raises `ConfigurationError` where the address is taken."""
@@ -46,6 +51,10 @@ class Health:
         self._server = await asyncio.start_server(self._answer, host, port, limit=_LIMIT)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= _MOST:
+            writer.transport.abort()
+            return
+        self._open += 1
         try:
             async with asyncio.timeout(_SECONDS):
                 request = await reader.readuntil(b"\r\n\r\n")
@@ -59,7 +68,10 @@ class Health:
             asyncio.IncompleteReadError,
             asyncio.LimitOverrunError,
         ):
-            writer.transport.abort()
+            pass
+        finally:
+            writer.transport.abort()  # nothing, where it is closed
+            self._open -= 1
 
     def _page(self, request: bytes) -> bytes:
         if not request.startswith(b"GET /healthz "):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
@@ -15,6 +16,7 @@ from typing import IO, Literal
 import msgspec
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.ledger.durable import append_line, sync_folder
 
 __all__ = ["Journal", "Past", "Step"]
 
@@ -75,6 +77,7 @@ class Journal:
     path: Path
     past: Past
     _file: IO[bytes]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(cls, folder: Path) -> Journal:
@@ -87,6 +90,7 @@ class Journal:
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+            sync_folder(folder)
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror or error}") from None
         try:
@@ -109,10 +113,14 @@ class Journal:
         return cls(path, past, file)
 
     def write(self, step: Step) -> None:
-        """One more line, on the disk when this returns."""
-        self._file.write(msgspec.json.encode(step) + b"\n")
-        os.fsync(self._file.fileno())
-        self.past.note(step)
+        """One more line, on the disk when this returns; from any thread.
+
+        Raises `OSError`, which ends the run, where the disk does not take it. Nothing of the line
+        is then left, and nothing that was to follow from it may happen.
+        """
+        with self._lock:
+            append_line(self._file.fileno(), msgspec.json.encode(step), self.path)
+            self.past.note(step)
 
     def close(self) -> None:
         """Let another process have it."""

@@ -50,6 +50,27 @@ def test_neither_texts_nor_messages_show_a_secret(monkeypatch):
     assert not [name for name, secret in secrets.items() if secret in sent]
 
 
+def test_the_key_that_was_dealt_is_overwritten(monkeypatch):
+    dealt, keys, made = client_module.deal_key, [], []
+    encryption = client_module.Encryption
+
+    def deal_key(elements, *args, **kwargs):
+        keys.append(elements)
+        assert elements.any()
+        return dealt(elements, *args, **kwargs)
+
+    def kept(*args, **kwargs):
+        made.append(encryption(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(client_module, "deal_key", deal_key)
+    monkeypatch.setattr(client_module, "Encryption", kept)
+    OneShotDrive(OneShotSum(clients=3, members=3, threshold=2)).run()
+    assert len(keys) == len(made) == 3
+    assert not any(elements.any() for elements in keys)
+    assert not any(each.key.any() for each in made)
+
+
 def test_a_cohort_or_a_committee_that_the_plan_does_not_name_is_refused():
     """One client more than planned could make sums run over."""
     case = OneShotSum()
