@@ -15,7 +15,7 @@ import pytest
 
 from fedprivacy.crypto import Directory, Identity, SigningKey
 from fedprivacy.randomness import InsecureTestRng
-from tlsdrive import HOST, Certificates, Hub, HubLimits
+from tlsdrive import HOST, Certificates, Hub, HubLimits, free_port
 
 
 @pytest.fixture
@@ -268,8 +268,7 @@ def test_health_is_one_page_to_read():
 
     from fedprivacy.transport.tls.health import Health
 
-    with socket.create_server((HOST, 0)) as held:
-        port = held.getsockname()[1]
+    port = free_port()
     health = Health(lambda: {"status": "ok", "round": 3})
     health.start(HOST, port)
     try:
@@ -287,8 +286,7 @@ def test_health_takes_few_connections_at_a_time(monkeypatch):
     from fedprivacy.transport.tls import health as module
 
     monkeypatch.setattr(module, "_SECONDS", 600.0)  # nobody is let go for being slow
-    with socket.create_server((HOST, 0)) as held:
-        port = held.getsockname()[1]
+    port = free_port()
     health = module.Health(lambda: {"status": "ok"})
     health.start(HOST, port)
 

@@ -1,5 +1,8 @@
 """Rounds over TLS on loopback: certificates of a house's parties, a hub, and parties in threads."""
 
+import contextlib
+import os
+import random
 import socket
 import ssl
 import threading
@@ -271,3 +274,16 @@ def wait_until(holds, seconds=5.0):
     until = time.monotonic() + seconds
     while not holds() and time.monotonic() < until:
         time.sleep(0.01)
+
+
+def free_port():
+    """A port for a server that is started later, twice perhaps.
+
+    Of those that the system gives to no connection of its own accord: one of another test could
+    have it by then.
+    """
+    draw = random.Random(os.urandom(16))
+    while True:
+        port = draw.randrange(12_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port

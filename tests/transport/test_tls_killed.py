@@ -8,7 +8,6 @@ unmasks at most once, for one of the server's processes, and for one set of surv
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from fedprivacy.transport.tls.link import Link
 from fedprivacy.transport.tls.participant import Participant
 from rounddrive import noisy_house
 from tls_server import CLIENTS
-from tlsdrive import HOST, LINK, Certificates
+from tlsdrive import HOST, LINK, Certificates, free_port
 from wiretap import DOWN, UP, Passed, Wiretap
 
 LINES = [
@@ -70,11 +69,6 @@ def serving(folder, port, line, when):
     paths = [str(support), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen([str(word) for word in words], env=environment)
-
-
-def free_port():
-    with socket.create_server((HOST, 0)) as held:
-        return held.getsockname()[1]
 
 
 def joined(parties, folder, certificates, tap):

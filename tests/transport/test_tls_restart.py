@@ -8,7 +8,6 @@ is where the server's folder was put back, and it knows of no round: then they r
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from fedprivacy.transport.tls.frames import Role
 from fedprivacy.transport.tls.link import Came, Link
 from fedprivacy.transport.tls.participant import Participant
 from tls_server import CLIENTS, consortium
-from tlsdrive import HOST, LINK, Certificates
+from tlsdrive import HOST, LINK, Certificates, free_port
 
 FIRST = ["session", "clients", "begun", "phase/keys"]
 LAST = ["phase/consistency", "unmasking", "phase/unmasking", "ended"]
@@ -71,11 +70,6 @@ def serving(protocol, folder, port, line, when):
     paths = [str(support), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen([str(word) for word in words], env=environment)
-
-
-def free_port():
-    with socket.create_server((HOST, 0)) as held:
-        return held.getsockname()[1]
 
 
 def joined(parties, folder, certificates, port, sent):
