@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -10,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from fedprivacy.errors import ConfigurationError
+from fedprivacy.ledger.durable import append_line
 
 __all__ = ["Journal", "Kept", "made_folder"]
 
@@ -62,11 +62,9 @@ class Journal(Generic[Line]):
         return self._kept.get(key)
 
     def append(self, line: Line) -> None:
-        """One more line, synced."""
-        with self.path.open("ab") as file:
-            file.write(msgspec.json.encode(line) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """One more line, synced; raises `OSError`, and leaves none of it, if the disk is full."""
+        with self.path.open("ab", buffering=0) as file:
+            append_line(file.fileno(), msgspec.json.encode(line), self.path)
         self._kept[line.key] = line
 
     def remove(self) -> None:

@@ -93,7 +93,8 @@ class Participant:
                         self._take(event, worker)
                         self.link.done(event)
                     case Restarted():
-                        self._client = self._member = self._training = None
+                        self._client = self._member = None
+                        self._drop_training()
                         self._busy.clear()
                         self._tell("restarted")
                     case Ended(error):
@@ -130,9 +131,7 @@ class Participant:
                 rng=self.rng.child(f"client/{self._attempts}"),
                 group_key=self.group_key,
             )
-            if self._training is not None:
-                self._training.trained.cancel()  # if it has not begun
-                self._training = None
+            self._drop_training()
             self._begin(Role.CLIENT)
         client = self._client
         if client is None:
@@ -148,6 +147,12 @@ class Participant:
     def _begin(self, role: Role) -> None:
         self._attempts += 1
         self._busy.add(role)
+
+    def _drop_training(self) -> None:
+        """Nobody waits for it any more; what has begun goes on to its end, unheard."""
+        if self._training is not None:
+            self._training.trained.cancel()
+            self._training = None
 
     def _contribute(self) -> None:
         """Have sent what was trained, once it is there, if its attempt is still under way."""
